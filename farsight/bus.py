@@ -1,0 +1,330 @@
+"""NATS: publish, subscribe, request and reply, objects, durable streams.
+
+A Bus may be used before NATS is up and while it is away: subscriptions are made when it comes,
+publishing says False and is counted, everything that needs an answer raises BusUnavailable.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import BucketNotFoundError, NotFoundError, ObjectNotFoundError
+from nats.js.object_store import ObjectStore
+
+from farsight import metrics
+from farsight.errors import BusUnavailable
+from farsight.log import get_logger
+
+log = get_logger(__name__)
+
+Handler = Callable[[str, bytes], None]
+RETRY_S = 0.5
+RECONNECT_S = 0.2
+CALL_TIMEOUT_S = 5.0
+_TROUBLE = (nats.errors.Error, TimeoutError, OSError)
+
+
+@dataclass(slots=True)
+class Subscription:
+    """Something that listens on a subject until it is closed."""
+
+    subject: str
+    deliver: Callable[[Msg], Awaitable[None]]
+    live: Any = None
+    closed: bool = False
+
+    async def close(self) -> None:
+        """Stop listening."""
+        self.closed = True
+        if self.live is not None:
+            with contextlib.suppress(*_TROUBLE):
+                await self.live.unsubscribe()
+
+
+class Bus:
+    """One NATS connection that comes back by itself."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client = Client()
+        self._subscriptions: list[Subscription] = []
+        self._on_reconnect: list[Callable[[], None]] = []
+        self._up = asyncio.Event()
+        self._listening: set[asyncio.Task[None]] = set()
+
+    @property
+    def connected(self) -> bool:
+        """NATS is reachable now."""
+        return self._client.is_connected
+
+    async def run(self) -> None:
+        """Connect, and make the subscriptions that were asked for before; then return."""
+        while not self._client.is_connected:
+            try:
+                await self._client.connect(
+                    servers=[self.url],
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=RECONNECT_S,  # type: ignore[arg-type] # any number does
+                    connect_timeout=2,
+                    ping_interval=5,
+                    max_outstanding_pings=2,
+                    disconnected_cb=self._disconnected,
+                    reconnected_cb=self._reconnected,
+                    error_cb=self._error,
+                    allow_reconnect=True,
+                )
+            except _TROUBLE:
+                await asyncio.sleep(RETRY_S)
+        metrics.bus_connected.set(1)
+        self._up.set()
+        for subscription in self._subscriptions:
+            await self._listen(subscription)
+        for callback in self._on_reconnect:
+            callback()
+
+    async def close(self) -> None:
+        """Send what is pending and disconnect."""
+        if self._client.is_connected:
+            with contextlib.suppress(*_TROUBLE):
+                await self._client.flush(1)
+        with contextlib.suppress(*_TROUBLE):
+            await self._client.close()
+
+    def on_reconnect(self, callback: Callable[[], None]) -> None:
+        """Call `callback` each time NATS has come (back)."""
+        self._on_reconnect.append(callback)
+
+    async def _disconnected(self) -> None:
+        metrics.bus_connected.set(0)
+        log.warning("NATS is away", extra={"url": self.url})
+
+    async def _reconnected(self) -> None:
+        metrics.bus_connected.set(1)
+        log.info("NATS is back", extra={"url": self.url})
+        for callback in self._on_reconnect:
+            callback()
+
+    async def _error(self, error: Exception) -> None:
+        if isinstance(error, nats.errors.SlowConsumerError):
+            metrics.bus_dropped.labels("slow-consumer").inc()
+        log.debug("NATS error", extra={"error": repr(error)})
+
+    async def publish(self, subject: str, payload: bytes, kind: str = "other") -> bool:
+        """Send and forget; False, and counted under `kind`, when NATS is away."""
+        if self._client.is_connected:
+            try:
+                await self._client.publish(subject, payload)
+                return True
+            except _TROUBLE as error:
+                log.debug("publish failed", extra={"subject": subject, "error": repr(error)})
+        metrics.bus_dropped.labels(kind).inc()
+        return False
+
+    async def flush(self) -> None:
+        """Wait until the server has what was published.
+
+        :raises BusUnavailable: NATS is away.
+        """
+        try:
+            await self._client.flush(2)
+        except _TROUBLE as error:
+            raise BusUnavailable(f"NATS {self.url}: {error!r}") from error
+
+    def subscribe(self, subject: str, handler: Handler) -> Subscription:
+        """Call `handler(subject, payload)` for each message; it must be quick."""
+
+        async def deliver(message: Msg) -> None:
+            handler(message.subject, message.data)
+
+        return self._add(Subscription(subject, deliver))
+
+    def serve(self, subject: str, handler: Callable[[bytes], Awaitable[bytes]]) -> Subscription:
+        """Answer requests on a subject; a handler that raises BusUnavailable answers nothing."""
+
+        async def deliver(message: Msg) -> None:
+            try:
+                answer = await handler(message.data)
+                await message.respond(answer)
+            except (BusUnavailable, *_TROUBLE) as error:
+                log.warning("request not answered", extra={"subject": subject, "error": str(error)})
+
+        return self._add(Subscription(subject, deliver))
+
+    def _add(self, subscription: Subscription) -> Subscription:
+        self._subscriptions.append(subscription)
+        if self._up.is_set():
+            task = asyncio.create_task(self._listen(subscription))
+            self._listening.add(task)
+            task.add_done_callback(self._listening.discard)
+        return subscription
+
+    async def _listen(self, subscription: Subscription) -> None:
+        with contextlib.suppress(*_TROUBLE):
+            subscription.live = await self._client.subscribe(
+                subscription.subject, cb=subscription.deliver
+            )
+            if subscription.closed:
+                await subscription.live.unsubscribe()
+
+    async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
+        """Ask and wait for one answer.
+
+        :raises BusUnavailable: nobody answered in time.
+        """
+        self._require()
+        try:
+            return bytes((await self._client.request(subject, payload, timeout=timeout_s)).data)
+        except _TROUBLE as error:
+            raise BusUnavailable(f"request on {subject}: {error!r}") from error
+
+    def _require(self) -> None:
+        if not self._client.is_connected:
+            raise BusUnavailable(f"NATS {self.url} is away")
+
+    def _js(self) -> JetStreamContext:
+        self._require()
+        return self._client.jetstream(timeout=CALL_TIMEOUT_S)
+
+    async def _bucket(self, bucket: str) -> ObjectStore:
+        js = self._js()
+        try:
+            return await js.object_store(bucket)
+        except (BucketNotFoundError, NotFoundError):
+            return await js.create_object_store(bucket)
+
+    async def put_object(self, bucket: str, name: str, data: bytes) -> None:
+        """Store an object; one of the same name is replaced.
+
+        :raises BusUnavailable: it could not be stored.
+        """
+        try:
+            await (await self._bucket(bucket)).put(name, data)
+        except _TROUBLE as error:
+            raise BusUnavailable(f"object {bucket}/{name}: {error!r}") from error
+
+    async def get_object(self, bucket: str, name: str, max_bytes: int) -> bytes | None:
+        """Fetch an object and check its digest; None when there is none.
+
+        :raises BusUnavailable: it could not be fetched, or is larger than `max_bytes`.
+        """
+        try:
+            store = await self._bucket(bucket)
+            info = await store.get_info(name)
+            if (info.size or 0) > max_bytes:
+                raise BusUnavailable(f"object {bucket}/{name}: {info.size} bytes > {max_bytes}")
+            return bytes((await asyncio.wait_for(store.get(name), CALL_TIMEOUT_S * 4)).data or b"")
+        except (ObjectNotFoundError, NotFoundError):
+            return None
+        except _TROUBLE as error:
+            raise BusUnavailable(f"object {bucket}/{name}: {error!r}") from error
+
+    async def delete_object(self, bucket: str, name: str) -> None:
+        """Remove an object; it may be gone already.
+
+        :raises BusUnavailable: NATS did not answer.
+        """
+        try:
+            with contextlib.suppress(ObjectNotFoundError, NotFoundError):
+                await (await self._bucket(bucket)).delete(name)
+        except _TROUBLE as error:
+            raise BusUnavailable(f"object {bucket}/{name}: {error!r}") from error
+
+    async def list_objects(self, bucket: str) -> list[str]:
+        """Names of the objects in a bucket.
+
+        :raises BusUnavailable: NATS did not answer.
+        """
+        try:
+            return [entry.name for entry in await (await self._bucket(bucket)).list()]
+        except NotFoundError:
+            return []
+        except _TROUBLE as error:
+            raise BusUnavailable(f"bucket {bucket}: {error!r}") from error
+
+    async def purge(self) -> None:
+        """Delete every stream and bucket: for tests and a fresh demo.
+
+        :raises BusUnavailable: NATS did not answer.
+        """
+        js = self._js()
+        try:
+            for info in await js.streams_info():
+                await js.delete_stream(str(info.config.name))
+        except _TROUBLE as error:
+            raise BusUnavailable(f"purge: {error!r}") from error
+
+    async def ensure_stream(
+        self, name: str, subjects: Sequence[str], max_bytes: int, max_age_s: float
+    ) -> None:
+        """Create a file-backed stream that drops its oldest messages at its limits.
+
+        :raises BusUnavailable: NATS did not answer.
+        """
+        config = StreamConfig(
+            name=name,
+            subjects=list(subjects),
+            max_bytes=max_bytes,
+            max_age=max_age_s,
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            duplicate_window=min(120, max_age_s),
+        )
+        js = self._js()
+        try:
+            try:
+                await js.stream_info(name)
+                await js.update_stream(config)
+            except NotFoundError:
+                await js.add_stream(config)
+        except _TROUBLE as error:
+            raise BusUnavailable(f"stream {name}: {error!r}") from error
+
+    async def publish_durable(self, subject: str, payload: bytes, dedupe_id: str = "") -> None:
+        """Publish to a stream and wait until it is stored.
+
+        :raises BusUnavailable: it was not stored.
+        """
+        headers = {"Nats-Msg-Id": dedupe_id} if dedupe_id else None
+        try:
+            await self._js().publish(subject, payload, timeout=CALL_TIMEOUT_S, headers=headers)
+        except _TROUBLE as error:
+            raise BusUnavailable(f"publish to {subject}: {error!r}") from error
+
+    async def consume(
+        self,
+        stream: str,
+        durable: str | None,
+        handler: Callable[[list[bytes]], Awaitable[None]],
+        batch: int,
+    ) -> None:
+        """Hand every message of a stream to `handler`, oldest first, then those that come.
+
+        With a durable name the position survives this process; without, everything is read again.
+        Acknowledged after `handler` returns.
+
+        :raises BusUnavailable: the stream is away; call again.
+        """
+        config = ConsumerConfig(inactive_threshold=60.0) if durable is None else None
+        try:
+            puller = await self._js().pull_subscribe(
+                ">", durable=durable, stream=stream, config=config
+            )
+            while True:
+                try:
+                    messages = await puller.fetch(batch, timeout=1)
+                except nats.errors.TimeoutError:
+                    await self._js().stream_info(stream)
+                    continue
+                await handler([bytes(m.data) for m in messages])
+                for message in messages:
+                    await message.ack()
+        except (NotFoundError, *_TROUBLE) as error:
+            raise BusUnavailable(f"stream {stream}: {error!r}") from error

@@ -1,0 +1,83 @@
+"""The bus against a real NATS server."""
+
+import asyncio
+
+import pytest
+
+from farsight.bus import Bus
+from farsight.errors import BusUnavailable
+
+
+async def test_subscribers_get_what_is_published(bus: Bus) -> None:
+    """A message reaches a wildcard subscriber with its subject."""
+    got: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+    bus.subscribe("farsight.test.*", lambda subject, data: got.put_nowait((subject, data)))
+    await asyncio.sleep(0.05)
+    await bus.flush()
+
+    assert await bus.publish("farsight.test.a", b"1")
+
+    assert await asyncio.wait_for(got.get(), 5) == ("farsight.test.a", b"1")
+
+
+async def test_subscriptions_made_before_nats_is_up_are_served(nats_url: str) -> None:
+    """A subscription asked for before `run` is live after it."""
+    early = Bus(nats_url)
+    got: asyncio.Queue[bytes] = asyncio.Queue()
+    early.subscribe("farsight.early", lambda _, data: got.put_nowait(data))
+
+    await early.run()
+    await early.publish("farsight.early", b"x")
+
+    assert await asyncio.wait_for(got.get(), 5) == b"x"
+    await early.close()
+
+
+async def test_publishing_without_nats_says_so() -> None:
+    """Publish returns False and requests raise when there is no server."""
+    away = Bus("nats://127.0.0.1:1")
+
+    assert not await away.publish("farsight.test", b"")
+    with pytest.raises(BusUnavailable):
+        await away.request("farsight.test", b"", 0.1)
+
+
+async def test_requests_are_answered(bus: Bus) -> None:
+    """`serve` answers what `request` asks."""
+
+    async def double(data: bytes) -> bytes:
+        return data * 2
+
+    bus.serve("farsight.double", double)
+    await asyncio.sleep(0.05)
+
+    assert await bus.request("farsight.double", b"ab", 2) == b"abab"
+
+
+async def test_objects_are_replaced_and_bounded(bus: Bus) -> None:
+    """The newest object of a name is returned, a too large one refused, a missing one None."""
+    await bus.put_object("test-bucket", "name", b"old")
+    await bus.put_object("test-bucket", "name", b"x" * 300_000)
+
+    assert await bus.get_object("test-bucket", "name", 1_000_000) == b"x" * 300_000
+    assert await bus.get_object("test-bucket", "other", 10) is None
+    with pytest.raises(BusUnavailable, match="300000 bytes"):
+        await bus.get_object("test-bucket", "name", 1000)
+
+
+async def test_streams_are_read_again_from_the_start(bus: Bus) -> None:
+    """Without a durable name a consumer sees every stored message, and duplicates only once."""
+    await bus.ensure_stream("TEST", ["test.samples.*"], 1_000_000, 3600)
+    for i in (1, 2, 2):
+        await bus.publish_durable("test.samples.a", str(i).encode(), dedupe_id=str(i))
+    got: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def collect(batch: list[bytes]) -> None:
+        for data in batch:
+            got.put_nowait(data)
+
+    consumer = asyncio.create_task(bus.consume("TEST", None, collect, 10))
+
+    assert [await asyncio.wait_for(got.get(), 5) for _ in range(2)] == [b"1", b"2"]
+    assert got.empty()
+    consumer.cancel()
