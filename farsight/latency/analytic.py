@@ -18,6 +18,7 @@ from farsight.latency.features import Feature, FeatureMatrix
 Float64s = npt.NDArray[np.float64]
 
 FLOOR_MS = 0.01
+CEILING_MS = 1e9
 CEILING = 1e9
 
 
@@ -79,10 +80,15 @@ def tpot_terms(matrix: FeatureMatrix) -> Float64s:
 
 
 def ttft_ms(matrix: FeatureMatrix, rates: TtftRates) -> Float64s:
-    """Analytic TTFT per row of a clean matrix, milliseconds, at least FLOOR_MS."""
-    return np.maximum(ttft_terms(matrix) @ np.array(astuple(rates)), FLOOR_MS)
+    """Analytic TTFT per row of a clean matrix, FLOOR_MS to CEILING_MS."""
+    return _bounded(ttft_terms(matrix) @ np.array(astuple(rates)))
 
 
 def tpot_ms(matrix: FeatureMatrix, rates: TpotRates) -> Float64s:
-    """Analytic TPOT per row of a clean matrix, milliseconds, at least FLOOR_MS."""
-    return np.maximum(tpot_terms(matrix) @ np.array(astuple(rates)), FLOOR_MS)
+    """Analytic TPOT per row of a clean matrix, FLOOR_MS to CEILING_MS."""
+    return _bounded(tpot_terms(matrix) @ np.array(astuple(rates)))
+
+
+def _bounded(latency_ms: Float64s) -> Float64s:
+    bounded: Float64s = np.fmin(np.fmax(latency_ms, FLOOR_MS), CEILING_MS)
+    return bounded

@@ -90,6 +90,5 @@ class FeatureColumns:
         return filled
 
 
-_FIELD_NAMES = [column.name for column in fields(FeatureColumns)]
-if _FIELD_NAMES != [feature.name.lower() for feature in Feature]:
+if [column.name for column in fields(FeatureColumns)] != [f.name.lower() for f in Feature]:
     raise TypeError("FeatureColumns and Feature disagree")

@@ -1,8 +1,8 @@
 """Analytic rates from samples: robust, non-negative, pulled towards prior rates.
 
 Iteratively reweighted least squares on the relative error, with Huber weights, so that a 20 ms and
-a 20 s request count alike and a stalled one hardly counts. The prior, scaled to the samples' overall
-speed, is a ridge: it decides every rate that the data cannot identify.
+a 20 s request count alike and a stalled one hardly counts. The prior, scaled to the samples'
+overall speed, is a ridge: it decides every rate that the data cannot identify.
 """
 
 from dataclasses import astuple

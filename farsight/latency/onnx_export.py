@@ -14,9 +14,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from farsight.latency.features import FEATURE_COUNT
-
-INPUT_NAME = "features"
-OUTPUT_NAME = "log_ratio"
+from farsight.latency.fitted import INPUT_NAME, OUTPUT_NAME
 
 _IR_VERSION = 10
 _OPSET = 21
@@ -61,7 +59,8 @@ class _Nodes:
 def floor32(threshold: float) -> float:
     """The largest float32 that is not above `threshold`."""
     nearest = np.float32(threshold)
-    return float(nearest if nearest <= threshold else np.nextafter(nearest, np.float32(-np.inf)))
+    is_above = float(nearest) > threshold
+    return float(np.nextafter(nearest, np.float32(-np.inf)) if is_above else nearest)
 
 
 def export(booster: lightgbm.Booster | None) -> bytes:

@@ -11,10 +11,11 @@ import lightgbm
 import numpy as np
 
 from farsight.latency.analytic import Float64s
-from farsight.latency.features import FEATURE_COUNT, Feature, FeatureMatrix
+from farsight.latency.features import Feature, FeatureMatrix
+from farsight.latency.fitted import MAX_LOG_RATIO
 
-MAX_LOG_RATIO = float(np.log(8.0))
 MIN_SAMPLES = 100
+MIN_NEWEST = 10
 
 TTFT_RISING = (
     Feature.UNCACHED_TOKENS,
@@ -64,11 +65,9 @@ class Rows:
         return cls(features, np.clip(ratio, -MAX_LOG_RATIO, MAX_LOG_RATIO))
 
 
-def fit_residual(
-    train: Rows, newest: Rows, rising: tuple[Feature, ...]
-) -> lightgbm.Booster | None:
+def fit_residual(train: Rows, newest: Rows, rising: tuple[Feature, ...]) -> lightgbm.Booster | None:
     """Trees that stop growing when `newest` gets no better; None when there are too few samples."""
-    if len(train.log_ratio) < MIN_SAMPLES or not len(newest.log_ratio):
+    if len(train.log_ratio) < MIN_SAMPLES or len(newest.log_ratio) < MIN_NEWEST:
         return None
     constraints = [int(feature in rising) for feature in Feature]
     parameters = _PARAMETERS | {"monotone_constraints": constraints}
@@ -84,7 +83,6 @@ def fit_residual(
 
 def _dataset(rows: Rows) -> lightgbm.Dataset:
     names = [feature.name.lower() for feature in Feature]
-    assert rows.features.shape[1] == FEATURE_COUNT
     return lightgbm.Dataset(
         np.ascontiguousarray(rows.features),
         np.ascontiguousarray(rows.log_ratio, dtype=np.float32),

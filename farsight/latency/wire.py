@@ -17,6 +17,8 @@ from farsight.latency.predictions import Milliseconds, Predictions
 from farsight.pb import types_pb2
 from farsight.pb.predictor_pb2 import PredictReply, PredictRequest
 
+MAX_RATE = 1e6
+
 
 def rates_to_proto(rates: AnalyticRates) -> types_pb2.AnalyticRates:
     """Rates as their message."""
@@ -26,7 +28,7 @@ def rates_to_proto(rates: AnalyticRates) -> types_pb2.AnalyticRates:
 def rates_from_proto(message: types_pb2.AnalyticRates) -> AnalyticRates:
     """Rates from their message.
 
-    :raises InvalidField: a rate is negative or not finite.
+    :raises InvalidField: a rate is not a number from 0 to MAX_RATE.
     """
     rates = AnalyticRates(
         TtftRates(**{name: getattr(message, name) for name in TtftRates.__slots__}),
@@ -39,11 +41,11 @@ def rates_from_proto(message: types_pb2.AnalyticRates) -> AnalyticRates:
 def check_rates(rates: AnalyticRates) -> None:
     """Refuse rates that no fit can have made.
 
-    :raises InvalidField: a rate is negative or not finite.
+    :raises InvalidField: a rate is not a number from 0 to MAX_RATE.
     """
     for name, value in {**asdict(rates.ttft), **asdict(rates.tpot)}.items():
-        if not 0 <= value < np.inf:
-            raise InvalidField(name, f"a finite number >= 0, not {value}")
+        if not 0 <= value <= MAX_RATE:
+            raise InvalidField(name, f"0 to {MAX_RATE:g}, not {value}")
 
 
 def decode_matrix(data: bytes, rows: int, schema_hash: str, max_rows: int) -> FeatureMatrix:

@@ -81,7 +81,9 @@ class _RemovedMap(BlockRemoved, frozen=True, gc=False, tag_field="type", tag="Bl
     pass
 
 
-class _ClearedMap(AllBlocksCleared, frozen=True, gc=False, tag_field="type", tag="AllBlocksCleared"):
+class _ClearedMap(
+    AllBlocksCleared, frozen=True, gc=False, tag_field="type", tag="AllBlocksCleared"
+):
     pass
 
 
@@ -156,9 +158,10 @@ def _event(raw: Raw) -> Event | None:
     first = memoryview(raw)[0]
     is_array = 0x90 <= first <= 0x9F or first in (0xDC, 0xDD)
     try:
-        return _as_array.decode(raw) if is_array else _as_map.decode(raw)
+        event: Event = _as_array.decode(raw) if is_array else _as_map.decode(raw)
     except msgspec.ValidationError:
         tag = (_tag_array if is_array else _tag_map).decode(raw).type
         if tag in _KNOWN_TAGS:
             raise
         return None
+    return event

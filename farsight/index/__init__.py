@@ -1,0 +1,1 @@
+"""The KV index: what every endpoint holds, built from NATS; for indexer and embedders."""

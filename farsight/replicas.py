@@ -1,0 +1,103 @@
+"""The live replicas of a service, and one call that moves on when a replica is gone."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, TypeVar
+
+import grpc
+import grpc.aio
+
+from farsight.channel import connect
+from farsight.discovery import decode_services
+from farsight.errors import FarsightError
+
+Stub = TypeVar("Stub")
+T = TypeVar("T")
+
+AVOID_S = 1.0
+
+
+class ReplicasAway(FarsightError):
+    """No replica answered; `why` is `none`, `timeout` or `unavailable`, for a counter's label."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "replicas-away"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"no replica answered: {why}")
+        self.why = why
+
+
+class ReplicaPool(Generic[Stub]):
+    """Stubs of every replica of one kind, kept current by `etcd.watch(prefix, pool.update)`."""
+
+    def __init__(self, make_stub: Callable[[grpc.aio.Channel], Stub]) -> None:
+        self._make_stub = make_stub
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._stubs: dict[str, Stub] = {}
+        self._avoid_until_s: dict[str, float] = {}
+        self._preferred = ""
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """host:port of every replica."""
+        return tuple(sorted(self._stubs))
+
+    def update(self, services: Mapping[str, bytes]) -> None:
+        """Take the records under a service prefix of etcd."""
+        self.set_addresses({record.address for record in decode_services(services).values()})
+
+    def set_addresses(self, wanted: set[str]) -> None:
+        """Connect to new replicas, drop those that are gone."""
+        for address in wanted - self._stubs.keys():
+            self._channels[address] = connect(address)
+            self._stubs[address] = self._make_stub(self._channels[address])
+        for address in self._stubs.keys() - wanted:
+            del self._stubs[address]
+            self._avoid_until_s.pop(address, None)
+            task = asyncio.create_task(self._channels.pop(address).close(None))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    def _order(self) -> list[str]:
+        """Replicas to try: the one that answered last first, those that failed lately last."""
+        now = time.monotonic()
+        return sorted(
+            self._stubs,
+            key=lambda a: (self._avoid_until_s.get(a, 0) > now, a != self._preferred, a),
+        )
+
+    async def call(self, ask: Callable[[Stub], Awaitable[T]], budget_s: float) -> T:
+        """Ask one replica, and the next one when it is unreachable, within the budget.
+
+        :raises ReplicasAway: none is known, none is reachable, or the budget ran out.
+        """
+        why = "none"
+        deadline = time.monotonic() + budget_s
+        for address in self._order():
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise ReplicasAway("timeout")
+            try:
+                async with asyncio.timeout(left_s):
+                    answer = await ask(self._stubs[address])
+                self._preferred = address
+                return answer
+            except TimeoutError:
+                self._avoid_until_s[address] = time.monotonic() + AVOID_S
+                raise ReplicasAway("timeout") from None
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                self._avoid_until_s[address] = time.monotonic() + AVOID_S
+                why = "unavailable"
+            except KeyError:
+                continue  # dropped while another one was asked
+        raise ReplicasAway(why)
+
+    async def close(self) -> None:
+        """Close every channel."""
+        self.set_addresses(set())
+        await asyncio.gather(*self._closing)

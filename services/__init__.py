@@ -1,0 +1,1 @@
+"""Farsight's services: one process per package, `python -m services.<name>`."""

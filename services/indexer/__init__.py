@@ -1,0 +1,1 @@
+"""The KV index as a service."""

@@ -1,0 +1,1 @@
+"""Answers latency predictions from the live model bundles."""

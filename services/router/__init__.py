@@ -1,0 +1,1 @@
+"""One routing decision per request."""

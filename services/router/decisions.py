@@ -1,0 +1,45 @@
+"""Decisions that have not ended: what a report is matched with, and a sample is made of."""
+
+from dataclasses import dataclass
+
+from farsight.keys import Keys
+from farsight.latency.features import FeatureMatrix
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Quantiles of one endpoint, milliseconds."""
+
+    ttft_q50_ms: float
+    ttft_q90_ms: float
+    tpot_q50_ms: float
+    tpot_q90_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDecision:
+    """One decision, as it was made; features and predictions of every candidate."""
+
+    decision_id: str
+    request_id: str
+    model: str
+    base_model: str
+    pool: str
+    profile: str
+    endpoint_ids: tuple[str, ...]
+    accelerators: tuple[str, ...]
+    matrix: FeatureMatrix
+    latencies: tuple[Latency, ...]
+    cached_tokens: tuple[int, ...]
+    keys: tuple[Keys, ...]
+    prompt_tokens: int
+    bundle_version: int
+    decision_ms: float
+    decided_unix_ms: int
+
+    def position(self, endpoint_id: str) -> int | None:
+        """Row of an endpoint, None when it was no candidate."""
+        try:
+            return self.endpoint_ids.index(endpoint_id)
+        except ValueError:
+            return None

@@ -1,0 +1,1 @@
+"""One filter per file; the file's stem with dashes is its name."""

@@ -1,0 +1,112 @@
+"""Latency of the request on each candidate: the predictor, else the analytic model in process."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from farsight import metrics
+from farsight.discovery import decode_bundle_pointer
+from farsight.errors import BadRecord, InvalidField
+from farsight.latency.analytic import AnalyticRates
+from farsight.latency.features import FeatureMatrix
+from farsight.latency.model import AnalyticModel
+from farsight.latency.predictions import Predictions
+from farsight.latency.rates import rates_for
+from farsight.latency.remote import Answer
+from farsight.latency.wire import rates_from_proto
+from farsight.replicas import ReplicasAway
+
+
+class PredictorClient(Protocol):
+    """A gRPC client or an embedded bundle."""
+
+    async def predict(self, model: str, matrix: FeatureMatrix) -> Answer:
+        """One prediction per row; raises ReplicasAway when none can be had now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Predictions for a matrix, and how they came about."""
+
+    bundle_version: int
+    matrix: FeatureMatrix
+    predictions: Predictions
+    fallback: str
+    """Named fallback, empty when the predictor answered."""
+
+
+class Forecaster:
+    """Predicts, and keeps the rates of the live bundles for when the predictor is away."""
+
+    def __init__(self, predictor: PredictorClient) -> None:
+        self._predictor = predictor
+        self._rates: dict[str, AnalyticRates] = {}
+        self.versions: dict[str, int] = {}
+
+    def update(self, values: Mapping[str, bytes]) -> None:
+        """Take the mapping under BUNDLES_PREFIX."""
+        rates: dict[str, AnalyticRates] = {}
+        for value in values.values():
+            try:
+                pointer = decode_bundle_pointer(value)
+                rates[pointer.model] = rates_from_proto(pointer.rates)
+            except (BadRecord, InvalidField):
+                metrics.bad_records.labels("bundle-pointer").inc()
+        self._rates = rates
+
+    def rates(self, model: str, accelerator: str) -> AnalyticRates:
+        """Fitted rates of the model, else those of the accelerator's table."""
+        return self._rates.get(model) or rates_for(accelerator)
+
+    def _analytic(
+        self, model: str, accelerators: Sequence[str], matrix: FeatureMatrix
+    ) -> Predictions:
+        """Analytic predictions, each row with the rates of its accelerator."""
+        stacked = np.empty((len(matrix), 4), np.float32)
+        labels = np.array(accelerators)
+        for accelerator in set(accelerators):
+            rows = np.flatnonzero(labels == accelerator)
+            model_of_label = AnalyticModel(self.rates(model, accelerator))
+            stacked[rows] = model_of_label.predict(matrix[rows]).stack()
+        return Predictions(*stacked.T.copy())
+
+    async def predict(
+        self, model: str, accelerators: Sequence[str], matrix: FeatureMatrix
+    ) -> Forecast:
+        """Predictions for every row; never fails."""
+        try:
+            answer = await self._predictor.predict(model, matrix)
+        except ReplicasAway as error:
+            analytic = self._analytic(model, accelerators, matrix)
+            return Forecast(0, matrix, analytic, f"predictor-{error.why}")
+        self.versions[model] = answer.bundle_version
+        if answer.bundle_version == 0:
+            # No bundle yet: the rates of each accelerator are better than the default ones.
+            return Forecast(0, matrix, self._analytic(model, accelerators, matrix), "")
+        return Forecast(answer.bundle_version, matrix, answer.predictions, "")
+
+    def revise(
+        self, forecast: Forecast, model: str, accelerators: Sequence[str], matrix: FeatureMatrix
+    ) -> Forecast:
+        """The forecast for features that changed while it was made.
+
+        Other decisions reserve load while this one waits for the predictor. The analytic model
+        says by what factor that changes each latency; asking again would only wait again.
+        """
+        if np.array_equal(matrix, forecast.matrix):
+            return forecast
+        before = self._analytic(model, accelerators, forecast.matrix)
+        after = self._analytic(model, accelerators, matrix)
+        old = forecast.predictions
+        ttft = after.ttft_q50_ms / before.ttft_q50_ms
+        tpot = after.tpot_q50_ms / before.tpot_q50_ms
+        revised = Predictions(
+            old.ttft_q50_ms * ttft,
+            old.ttft_q90_ms * ttft,
+            old.tpot_q50_ms * tpot,
+            old.tpot_q90_ms * tpot,
+        )
+        return Forecast(forecast.bundle_version, matrix, revised, forecast.fallback)

@@ -1,0 +1,1 @@
+"""One scorer per file; the file's stem with dashes is its name."""

@@ -1,0 +1,180 @@
+"""The gRPC face of the router, and how its parts are wired."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from farsight import discovery, subjects
+from farsight import metrics as shared_metrics
+from farsight.index.remote import RemoteIndex
+from farsight.latency.remote import RemotePredictor
+from farsight.log import request_id
+from farsight.pb import router_pb2_grpc
+from farsight.pb.events_pb2 import InFlightDelta
+from farsight.pb.index_pb2_grpc import IndexStub
+from farsight.pb.predictor_pb2_grpc import PredictorStub
+from farsight.pb.router_pb2 import (
+    ReportEvent,
+    ReportSummary,
+    RouteReply,
+    RouteRequest,
+    RouterStatusReply,
+    RouterStatusRequest,
+)
+from farsight.replicas import ReplicaPool
+from farsight.runtime import Runtime
+from services.router import metrics
+from services.router.approximate import ApproximateMemory
+from services.router.fleet import Fleet
+from services.router.forecast import Forecaster
+from services.router.outcomes import Outcomes
+from services.router.output_lengths import OutputLengths
+from services.router.prefixes import PrefixLookup
+from services.router.profiles import Profiles
+from services.router.prompts import Prompts
+from services.router.reservations import Reservations
+from services.router.route import RequestRouter, RouterParts
+from services.router.samples import SampleSender
+from services.router.settings import RouterSettings
+from services.router.status import router_status
+from services.router.tokenizers import Tokenizers
+from services.router.wire import decode_call, encode_reply
+
+Context = grpc.aio.ServicerContext[Any, Any]
+ANNOUNCE_S = 0.02
+ANNOUNCE_ALL_S = 1.0
+MAX_INFLIGHT_BYTES = 1 << 20
+
+
+class RouterService(router_pb2_grpc.RouterServicer):
+    """Answers Route, Report and Status."""
+
+    def __init__(self, parts: RouterParts, settings: RouterSettings) -> None:
+        self._parts = parts
+        self._settings = settings
+        self._router = RequestRouter(parts)
+
+    async def Route(self, request: RouteRequest, context: Context) -> RouteReply:
+        """Decide and reserve."""
+        arrived_s = time.perf_counter()
+        request_id.set(request.request_id or request_id.get())
+        call = decode_call(request, self._settings.max_prompt_bytes)
+        decision = await self._router.route(call, arrived_s)
+        return encode_reply(decision, request.explain, request.return_token_ids)
+
+    async def Report(
+        self, request_iterator: AsyncIterator[ReportEvent], context: Context
+    ) -> ReportSummary:
+        """Take what became of decisions."""
+        summary = ReportSummary()
+        async for event in request_iterator:
+            summary.events += 1
+            summary.unknown_decisions += not self._parts.outcomes.take(event)
+        return summary
+
+    async def Status(self, request: RouterStatusRequest, context: Context) -> RouterStatusReply:
+        """What this replica sees and did."""
+        return router_status(self._settings.replica_id, self._parts, self._router.decisions)
+
+
+def _parts(settings: RouterSettings, runtime: Runtime) -> tuple[RouterParts, SampleSender]:
+    indexers = ReplicaPool(IndexStub)
+    predictors = ReplicaPool(PredictorStub)
+    for kind, pool in (("indexer", indexers), ("predictor", predictors)):
+        runtime.spawn(
+            f"watch-{kind}", runtime.etcd.watch(f"{discovery.SERVICES_PREFIX}{kind}/", pool.update)
+        )
+    fleet = Fleet(settings.inhibit_s)
+    memory = ApproximateMemory(settings.approximate_blocks)
+    reservations = Reservations(settings.replica_id, settings.reservation_lease_s)
+    lengths = OutputLengths(settings.default_output_tokens)
+    samples = SampleSender(runtime.bus)
+    parts = RouterParts(
+        fleet=fleet,
+        prompts=Prompts(Tokenizers(), settings.tokenizers),
+        prefixes=PrefixLookup(RemoteIndex(indexers, settings.index_budget_ms / 1000), memory),
+        forecaster=Forecaster(RemotePredictor(predictors, settings.predictor_budget_ms / 1000)),
+        reservations=reservations,
+        profiles=Profiles(settings.profile),
+        lengths=lengths,
+        outcomes=Outcomes(fleet, reservations, memory, lengths, samples),
+        random=Random(),
+    )
+    return parts, samples
+
+
+async def _announce(parts: RouterParts, runtime: Runtime) -> None:
+    """Tell the other replicas about changed load soon, and about all of it now and then."""
+    subject = subjects.inflight(runtime.replica_id)
+    all_at = 0.0
+    while True:
+        now = time.monotonic()
+        full = now >= all_at
+        if full:
+            all_at = now + ANNOUNCE_ALL_S
+            parts.outcomes.expire()
+            parts.reservations.forget_silent_peers()
+        delta = parts.reservations.announcement(full, int(time.time() * 1000))
+        if delta is not None:
+            await runtime.bus.publish(subject, delta.SerializeToString(), "inflight")
+        await asyncio.sleep(ANNOUNCE_S)
+
+
+def _hear(parts: RouterParts, data: bytes) -> None:
+    try:
+        if len(data) <= MAX_INFLIGHT_BYTES:
+            parts.reservations.hear(InFlightDelta.FromString(data))
+            return
+    except DecodeError:
+        pass
+    shared_metrics.bad_records.labels("inflight").inc()
+
+
+async def _watch_state(parts: RouterParts, runtime: Runtime) -> None:
+    """Keep the gauges current."""
+    while True:
+        ids = tuple(parts.fleet.endpoints)
+        in_flight = parts.reservations.in_flight(ids)
+        for endpoint_id, requests in zip(ids, in_flight.requests, strict=True):
+            metrics.in_flight.labels(endpoint_id).set(requests)
+            metrics.load_age_seconds.labels(endpoint_id).set(
+                parts.fleet.load_age_ms(endpoint_id) / 1000
+            )
+        inhibited = sum(parts.fleet.is_inhibited(e) for e in ids)
+        metrics.endpoints.labels("ready").set(len(ids) - inhibited)
+        metrics.endpoints.labels("inhibited").set(inhibited)
+        metrics.peers.set(parts.reservations.live_peers)
+        await asyncio.sleep(1)
+
+
+@asynccontextmanager
+async def build(settings: RouterSettings, runtime: Runtime) -> AsyncIterator[None]:
+    """Wire the router to etcd, NATS and the server; drain the samples at the end."""
+    runtime.readiness.set("endpoints", False, "no endpoint is registered")
+    parts, samples = _parts(settings, runtime)
+
+    def on_endpoints(values: Mapping[str, bytes]) -> None:
+        parts.fleet.update(values)
+        parts.prompts.preload(parts.fleet.endpoints)
+        found = bool(parts.fleet.endpoints)
+        runtime.readiness.set("endpoints", found, "no endpoint is registered")
+
+    watch = runtime.etcd.watch
+    runtime.spawn("endpoints", watch(discovery.ENDPOINTS_PREFIX, on_endpoints))
+    runtime.spawn("bundles", watch(discovery.BUNDLES_PREFIX, parts.forecaster.update))
+    runtime.spawn("profiles", watch(discovery.PROFILES_PREFIX, parts.profiles.update))
+    runtime.bus.subscribe(subjects.LOAD_ALL, parts.fleet.on_load)
+    runtime.bus.subscribe(subjects.INFLIGHT_ALL, lambda _, data: _hear(parts, data))
+    runtime.spawn("announce", _announce(parts, runtime))
+    runtime.spawn("samples", samples.run())
+    runtime.spawn("state", _watch_state(parts, runtime))
+    router_pb2_grpc.add_RouterServicer_to_server(RouterService(parts, settings), runtime.server)
+    runtime.expose("farsight.v1.Router")
+    yield
+    await samples.drain(settings.drain_s)

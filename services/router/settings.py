@@ -1,0 +1,36 @@
+"""Settings of the router."""
+
+from pydantic import Field
+
+from farsight.settings import ServiceSettings
+
+
+class RouterSettings(ServiceSettings):
+    """Settings of the router."""
+
+    profile: str = Field("predicted", description="scheduling profile until etcd names another")
+    index_budget_ms: float = Field(
+        50, gt=0, le=10_000, description="longest wait for the index, milliseconds"
+    )
+    predictor_budget_ms: float = Field(
+        20, gt=0, le=10_000, description="longest wait for the predictor, milliseconds"
+    )
+    tokenizers: dict[str, str] = Field(
+        default_factory=dict,
+        description="model=path of tokenizers that the endpoint records do not name",
+    )
+    max_prompt_bytes: int = Field(
+        8 << 20, ge=1024, le=15 << 20, description="longest prompt text or chat, bytes"
+    )
+    default_output_tokens: int = Field(
+        128, ge=1, le=1 << 20, description="expected output until requests have finished, tokens"
+    )
+    reservation_lease_s: float = Field(
+        600, gt=0, le=86_400, description="a reservation without reports ends after this, seconds"
+    )
+    inhibit_s: float = Field(
+        2, ge=0, le=600, description="an endpoint that failed is left out for this long, seconds"
+    )
+    approximate_blocks: int = Field(
+        32_768, ge=0, le=1 << 24, description="routed blocks remembered per endpoint"
+    )

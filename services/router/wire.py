@@ -1,0 +1,155 @@
+"""Route calls and decisions in protobuf: fields are checked here, once."""
+
+import math
+
+import numpy as np
+
+from farsight.errors import InvalidField
+from farsight.index.match import Confidence
+from farsight.pb.router_pb2 import Candidate, RoutedEndpoint, RouteReply, RouteRequest
+from services.router.chat import parse_chat
+from services.router.fleet import Endpoint
+from services.router.prompts import Prompt, RouteCall
+from services.router.route import Decision
+from services.router.samples import latency_message
+
+MAX_ID_CHARS = 128
+MAX_NAME_CHARS = 512
+MAX_EXCLUDED = 4096
+MAX_OUTPUT_TOKENS = 1 << 24
+
+
+def decode_call(request: RouteRequest, max_prompt_bytes: int) -> RouteCall:
+    """A checked call.
+
+    :raises InvalidField: a field is out of its bounds.
+    """
+    _bounded("request_id", request.request_id, MAX_ID_CHARS)
+    _bounded("model", request.model, MAX_NAME_CHARS)
+    if not request.model:
+        raise InvalidField("model", "a model name")
+    _bounded("cache_salt", request.cache_salt, MAX_NAME_CHARS)
+    _bounded("profile", request.profile, MAX_ID_CHARS)
+    if request.max_output_tokens > MAX_OUTPUT_TOKENS:
+        raise InvalidField("max_output_tokens", f"at most {MAX_OUTPUT_TOKENS}")
+    if len(request.exclude_endpoint_ids) > MAX_EXCLUDED:
+        raise InvalidField("exclude_endpoint_ids", f"at most {MAX_EXCLUDED}")
+    return RouteCall(
+        request.request_id,
+        request.model,
+        _prompt(request, max_prompt_bytes),
+        _slo(request, "slo_ttft_ms"),
+        _slo(request, "slo_tpot_ms"),
+        request.priority,
+        request.max_output_tokens,
+        request.cache_salt,
+        request.profile,
+        frozenset(request.exclude_endpoint_ids),
+    )
+
+
+def _bounded(field: str, text: str, limit: int) -> None:
+    if len(text) > limit:
+        raise InvalidField(field, f"at most {limit} characters, not {len(text)}")
+
+
+def _slo(request: RouteRequest, field: str) -> float | None:
+    if not request.HasField(field):  # type: ignore[arg-type] # one of two literals
+        return None
+    value = float(getattr(request, field))
+    if not math.isfinite(value) or value <= 0:
+        raise InvalidField(field, f"milliseconds > 0, not {value}")
+    return value
+
+
+def _prompt(request: RouteRequest, max_bytes: int) -> Prompt:
+    kind = request.WhichOneof("prompt")
+    if kind == "token_ids":
+        if len(request.token_ids) % 4:
+            raise InvalidField("token_ids", "4 bytes an id, uint32 little-endian")
+        return np.frombuffer(request.token_ids, "<u4")
+    if kind == "text":
+        if not request.text:
+            raise InvalidField("text", "at least one character")
+        _sized("text", len(request.text.encode()), max_bytes)
+        return request.text
+    if kind == "chat":
+        chat = request.chat
+        _sized("chat", chat.ByteSize(), max_bytes)
+        return parse_chat(
+            chat.messages_json,
+            chat.tools_json,
+            chat.chat_template_kwargs_json,
+            not chat.no_generation_prompt,
+            chat.continue_final_message,
+        )
+    raise InvalidField("prompt", "token_ids, text or chat")
+
+
+def _sized(field: str, size_bytes: int, limit: int) -> None:
+    if size_bytes > limit:
+        raise InvalidField(field, f"at most {limit} bytes, not {size_bytes}")
+
+
+def encode_reply(decision: Decision, explain: bool, return_token_ids: bool) -> RouteReply:
+    """The answer to a Route call."""
+    opened, chosen = decision.opened, decision.choice.position
+    reply = RouteReply(
+        decision_id=opened.decision_id,
+        request_id=opened.request_id,
+        endpoint=_endpoint(decision.endpoints[chosen]),
+        alternatives=[_endpoint(decision.endpoints[i]) for i in _ranked(decision) if i != chosen],
+        predicted=latency_message(opened.latencies[chosen]),
+        prompt_tokens=opened.prompt_tokens,
+        cached_tokens=opened.cached_tokens[chosen],
+        confidence=decision.candidates.confidence[chosen].value,
+        bundle_version=opened.bundle_version,
+        profile=opened.profile,
+        picker_reason=decision.choice.pick.reason,
+        fallbacks=decision.fallbacks,
+        decision_ms=opened.decision_ms,
+    )
+    if explain:
+        reply.candidates.extend(_candidate(decision, i) for i in _ranked(decision))
+    if return_token_ids:
+        reply.token_ids = decision.tokens.astype("<u4").tobytes()
+    return reply
+
+
+def _ranked(decision: Decision) -> list[int]:
+    """Positions, best total first; filtered ones last."""
+    return [int(i) for i in np.argsort(-decision.choice.totals, kind="stable")]
+
+
+def _endpoint(endpoint: Endpoint) -> RoutedEndpoint:
+    return RoutedEndpoint(
+        endpoint_id=endpoint.endpoint_id,
+        url=endpoint.url,
+        data_parallel_rank=endpoint.data_parallel_rank,
+    )
+
+
+def _candidate(decision: Decision, row: int) -> Candidate:
+    seen, choice = decision.candidates, decision.choice
+    total = float(choice.totals[row])
+    scored = [i for i, dropped_by in enumerate(choice.filtered_by) if not dropped_by]
+    scores = {}
+    if row in scored:
+        at = scored.index(row)
+        scores = {name: float(column[at]) for name, column in choice.scores}
+    return Candidate(
+        endpoint_id=seen.endpoint_ids[row],
+        filtered_by=choice.filtered_by[row],
+        device_tokens=int(seen.device_tokens[row]),
+        host_tokens=int(seen.host_tokens[row]),
+        storage_tokens=int(seen.storage_tokens[row]),
+        cached_tokens=int(seen.cached_tokens[row]),
+        confidence=Confidence(seen.confidence[row]).value,
+        index_age_ms=int(min(seen.index_age_ms[row], 2**32 - 1)),
+        load_age_ms=int(min(seen.load_age_ms[row], 2**32 - 1)),
+        predicted=latency_message(decision.opened.latencies[row]),
+        scores=scores,
+        total_score=total if math.isfinite(total) else 0.0,
+        in_flight_requests=int(seen.in_flight_requests[row]),
+        in_flight_prefill_tokens=int(seen.in_flight_prefill_tokens[row]),
+    )

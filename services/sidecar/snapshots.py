@@ -1,0 +1,160 @@
+"""Stores the whole mirror in the NATS object store, one object per endpoint, replaced each time.
+
+Written when the blocks changed since the last one exceed a quarter of those held, or after
+`max_age_s` with any change, and when an indexer asks. A request is answered with the last snapshot
+when nothing has changed since; requests that come while one is written share the next.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from farsight.bus import Bus
+from farsight.errors import BusUnavailable
+from farsight.log import get_logger
+from farsight.subjects import KV_BUCKET, token
+from services.sidecar import metrics
+from services.sidecar.changes import Tier
+from services.sidecar.publisher import unix_ms
+from services.sidecar.wire import encode_snapshot, encode_snapshot_reply
+
+log = get_logger(__name__)
+
+CHANGED_SHARE = 0.25
+MIN_CHANGED_BLOCKS = 1024
+CHECK_S = 1.0
+PIECES_PER_SLICE = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What an endpoint holds after delta `seq`: packed keys by tier, one item per engine block."""
+
+    epoch: int
+    seq: int
+    held: Mapping[Tier, list[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far the deltas have come; `changed_blocks` counts within the epoch."""
+
+    epoch: int
+    seq: int
+    changed_blocks: int
+    block_count: int
+
+
+class Snapshots:
+    """Snapshots of one endpoint.
+
+    :param position: where the deltas are now; None while there is nothing to snapshot.
+    :param contents: the same instant with all keys.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        endpoint_id: str,
+        position: Callable[[], Position | None],
+        contents: Callable[[], Contents],
+        *,
+        max_age_s: float,
+        min_interval_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bus = bus
+        self._endpoint_id = endpoint_id
+        self.object_name = token(endpoint_id)
+        self._position = position
+        self._contents = contents
+        self._max_age_s = max_age_s
+        self._min_interval_s = min_interval_s
+        self._clock = clock
+        self._last = Position(0, 0, 0, 0)
+        self._last_at = float("-inf")
+        self._writing: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Write snapshots when they are due; never returns."""
+        while True:
+            await asyncio.sleep(CHECK_S)
+            now = self._position()
+            if now is not None and self._is_due(now):
+                try:
+                    await self._refresh("due")
+                except BusUnavailable as error:
+                    log.debug("snapshot not stored", extra={"error": str(error)})
+
+    def _is_due(self, now: Position) -> bool:
+        if (now.epoch, now.seq) == (self._last.epoch, self._last.seq):
+            return False
+        if self._clock() - self._last_at >= self._max_age_s:
+            return True
+        before = self._last.changed_blocks if now.epoch == self._last.epoch else 0
+        changed = now.changed_blocks - before
+        return changed > max(now.block_count * CHANGED_SHARE, MIN_CHANGED_BLOCKS)
+
+    async def answer(self, _request: bytes) -> bytes:
+        """Where a snapshot lies that is at least as new as this request.
+
+        :raises BusUnavailable: there is none yet, or it could not be stored.
+        """
+        wanted = self._position()
+        if wanted is None:
+            raise BusUnavailable("the KV events are still being read")
+        while (self._last.epoch, self._last.seq) < (wanted.epoch, wanted.seq):
+            await self._refresh("request")
+        return encode_snapshot_reply(self.object_name, self._last.epoch, self._last.seq)
+
+    async def _refresh(self, trigger: str) -> None:
+        """Write a snapshot, or wait for the one that is being written."""
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write(trigger))
+            self._writing.add_done_callback(self._written)
+        await asyncio.shield(self._writing)
+
+    def _written(self, task: asyncio.Task[None]) -> None:
+        self._writing = None
+        if not task.cancelled():
+            task.exception()  # who waited has it; nobody may have waited to the end
+
+    async def _write(self, trigger: str) -> None:
+        await asyncio.sleep(self._last_at + self._min_interval_s - self._clock())
+        position = self._position()
+        if position is None:
+            raise BusUnavailable("the KV events are being read again")
+        contents = self._contents()
+        keys = {tier: await _join(pieces) for tier, pieces in contents.held.items()}
+        data = encode_snapshot(self._endpoint_id, contents.epoch, contents.seq, keys, unix_ms())
+        try:
+            await self._bus.put_object(KV_BUCKET, self.object_name, data)
+        except BusUnavailable:
+            metrics.snapshot_failures.inc()
+            raise
+        metrics.snapshots.labels(trigger).inc()
+        metrics.snapshot_bytes.set(len(data))
+        self._last, self._last_at = position, self._clock()
+
+    def forget(self) -> None:
+        """What was stored may be gone: the next request gets a new snapshot."""
+        self._last, self._last_at = Position(0, 0, 0, 0), float("-inf")
+
+    async def remove(self) -> None:
+        """Delete the object; the endpoint is going away."""
+        if self._writing is not None:
+            self._writing.cancel()
+        try:
+            await self._bus.delete_object(KV_BUCKET, self.object_name)
+        except BusUnavailable as error:
+            log.info("snapshot not deleted", extra={"error": str(error)})
+
+
+async def _join(pieces: list[bytes]) -> bytes:
+    """Join many short pieces without holding up the event loop."""
+    joined = []
+    for at in range(0, len(pieces), PIECES_PER_SLICE):
+        joined.append(b"".join(pieces[at : at + PIECES_PER_SLICE]))
+        await asyncio.sleep(0)
+    return b"".join(joined)

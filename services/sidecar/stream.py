@@ -1,0 +1,193 @@
+"""Follows one engine rank's KV events: every batch once, in order, or the reason why not.
+
+Subscribe first, then replay from 0, then merge by sequence number. A gap is filled by a replay from
+the first missing batch. While nothing comes, the tail is checked: a replay from the last batch must
+begin with that batch, which finds batches that ZMQ dropped and an engine that restarted unseen.
+
+What cannot be repaired in place ends the epoch with Resync, and a new stream starts from 0.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import NoReturn, Protocol
+
+import zmq
+import zmq.asyncio
+
+from farsight.log import get_logger
+from services.sidecar import metrics
+from services.sidecar.frames import Frame, parse_published
+from services.sidecar.inbox import Inbox
+from services.sidecar.replay import ReplaySilent, replay
+from services.sidecar.source import EventSource
+
+log = get_logger(__name__)
+
+SLICE_S = 0.001
+
+
+class Resync(Exception):
+    """The stream has to be read from its beginning under a new epoch."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Sink(Protocol):
+    """Who takes the batches. All methods are called from the stream's task."""
+
+    def apply(self, frame: Frame) -> None:
+        """Take the next batch.
+
+        :raises Resync: it cannot be used and reading again may help.
+        """
+
+    def lose(self, reason: str) -> None:
+        """Batches before the next one are missing for good."""
+
+    async def flush(self) -> None:
+        """A slice is done."""
+
+    async def caught_up(self) -> None:
+        """What the engine retains has been applied; batches are live from here on."""
+
+
+class KvStream:
+    """One subscription to one source."""
+
+    def __init__(
+        self,
+        context: zmq.asyncio.Context,
+        source: EventSource,
+        sink: Sink,
+        *,
+        replay_timeout_s: float,
+        tail_check_s: float,
+    ) -> None:
+        self._context = context
+        self._source = source
+        self._sink = sink
+        self._replay_timeout_s = replay_timeout_s
+        self._tail_check_s = tail_check_s
+        self._next = 0
+        self._last_live = -1
+        self._last_engine_s: float | None = None
+
+    async def run(self) -> NoReturn:
+        """Follow until cancelled.
+
+        :raises Resync: the stream has to be read from its beginning.
+        """
+        with Inbox(self._context, zmq.SUB, self._source.events) as inbox:
+            await self._catch_up()
+            await self._sink.caught_up()
+            while True:
+                if await inbox.wait(self._tail_check_s):
+                    await self._drain(inbox)
+                else:
+                    await self._check_tail()
+
+    async def _catch_up(self) -> None:
+        if self._source.replay is None:
+            self._sink.lose("no-replay")
+            return
+        try:
+            await self._replay(self._source.replay, 0)
+        except ReplaySilent as error:
+            raise Resync("replay-silent") from error
+
+    async def _replay(self, address: str, start: int) -> None:
+        """Apply what the engine retains from `start` on, in slices of SLICE_S."""
+        async with aclosing(self._retained(address, start)) as slices:
+            async for frames in slices:
+                deadline = time.monotonic() + SLICE_S
+                for frame in frames:
+                    self._apply(frame)
+                    if time.monotonic() > deadline:
+                        await asyncio.sleep(0)
+                        deadline = time.monotonic() + SLICE_S
+                await self._sink.flush()
+
+    def _retained(self, address: str, start: int) -> AsyncGenerator[list[Frame]]:
+        return replay(self._context, address, start, self._replay_timeout_s)
+
+    def _apply(self, frame: Frame) -> None:
+        if frame.seq != self._next:
+            self._sink.lose("partial-replay")
+        self._next = frame.seq + 1
+        self._last_engine_s = frame.engine_unix_s
+        self._sink.apply(frame)
+
+    async def _drain(self, inbox: Inbox) -> None:
+        """Take what has come, for SLICE_S at most."""
+        deadline = time.monotonic() + SLICE_S
+        while (message := inbox.take()) is not None:
+            frame = parse_published(message)
+            if frame is None:
+                metrics.bad_batches.labels("frames").inc()
+            else:
+                await self._take(frame)
+            if time.monotonic() > deadline:
+                break
+        await self._sink.flush()
+        await asyncio.sleep(0)
+
+    async def _take(self, frame: Frame) -> None:
+        if frame.seq <= self._last_live:
+            raise Resync("sequence-backwards")
+        self._last_live = frame.seq
+        if frame.seq < self._next:
+            if self._is_newer(frame):
+                raise Resync("sequence-backwards")
+            return
+        if frame.seq > self._next:
+            await self._fill_gap(frame.seq)
+        if frame.seq == self._next:
+            self._apply(frame)
+
+    def _is_newer(self, frame: Frame) -> bool:
+        """A batch that replay has brought already cannot be younger than the last one applied."""
+        ours, theirs = self._last_engine_s, frame.engine_unix_s
+        return ours is not None and theirs is not None and theirs > ours
+
+    async def _fill_gap(self, until: int) -> None:
+        metrics.gaps.inc()
+        log.warning("gap in KV events", extra={"missing": until - self._next, "from": self._next})
+        if self._source.replay is not None:
+            try:
+                await self._replay(self._source.replay, self._next)
+            except ReplaySilent as error:
+                raise Resync("replay-silent") from error
+        if self._next < until:
+            self._sink.lose("gap")
+            self._next = until
+
+    async def _check_tail(self) -> None:
+        """Ask for the last batch again, and with it for all that came after it."""
+        if self._source.replay is None:
+            return
+        confirmed = self._next == 0
+        start = max(self._next - 1, 0)
+        try:
+            async with aclosing(self._retained(self._source.replay, start)) as slices:
+                async for frames in slices:
+                    for frame in frames:
+                        confirmed = confirmed or self._is_last(frame)
+                        if not confirmed:
+                            raise Resync("engine-restarted")
+                        if frame.seq >= self._next:
+                            metrics.gaps.inc()
+                            self._apply(frame)
+                    await self._sink.flush()
+        except ReplaySilent:
+            metrics.replays.labels("silent").inc()
+            return
+        if not confirmed:
+            raise Resync("engine-restarted")
+
+    def _is_last(self, frame: Frame) -> bool:
+        """The batch is the last one that was applied, of the same engine process."""
+        return frame.seq == self._next - 1 and frame.engine_unix_s == self._last_engine_s

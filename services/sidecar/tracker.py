@@ -1,0 +1,124 @@
+"""Owns one epoch of an endpoint's KV state: batches in, mirror changed, deltas out.
+
+While the engine's history is being replayed nothing is published; what is held at the end of it is
+the first delta of the epoch.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+
+from farsight.log import get_logger
+from services.sidecar import metrics
+from services.sidecar.changes import Action, Change, ChangeLog, Tier
+from services.sidecar.events import BadEvents, decode
+from services.sidecar.frames import Frame
+from services.sidecar.mirror import Mirror
+from services.sidecar.publisher import MAX_DELTA_KEY_BYTES, DeltaPublisher
+from services.sidecar.stream import Resync
+
+log = get_logger(__name__)
+
+
+class BadBatches:
+    """Bad batches of one engine process: logged once, and reread ever more rarely."""
+
+    def __init__(
+        self, first_reread_s: float = 5.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._logged = False
+        self._reread_s = first_reread_s
+        self._not_before = 0.0
+
+    def note(self, frame: Frame, error: BadEvents) -> None:
+        """Count a bad batch; log the first."""
+        metrics.bad_batches.labels(error.kind).inc()
+        if not self._logged:
+            self._logged = True
+            log.warning("KV events not decodable", extra={"seq": frame.seq, "error": error.detail})
+
+    def may_reread(self) -> bool:
+        """Reading the stream again is worth a try now; each try doubles the wait for the next."""
+        now = self._clock()
+        if now < self._not_before:
+            return False
+        self._not_before = now + self._reread_s
+        self._reread_s = min(self._reread_s * 2, 600.0)
+        return True
+
+
+class Tracker:
+    """The sink of a KvStream for one epoch."""
+
+    def __init__(self, mirror: Mirror, publisher: DeltaPublisher, bad: BadBatches) -> None:
+        self._mirror = mirror
+        self._publisher = publisher
+        self._bad = bad
+        self._log = ChangeLog()
+        self.live = False
+
+    @property
+    def reason(self) -> str:
+        """Why the endpoint is not EXACT; empty when it is."""
+        return self._mirror.reason if self.live else "catching-up"
+
+    @property
+    def block_count(self) -> int:
+        """Canonical blocks held, over all tiers."""
+        return self._mirror.block_count
+
+    def held(self) -> Mapping[Tier, list[bytes]]:
+        """Packed keys on each tier."""
+        return {tier: self._mirror.held(tier) for tier in Tier}
+
+    def apply(self, frame: Frame) -> None:
+        """Take the next batch.
+
+        :raises Resync: it came live, cannot be decoded, and the engine may retain a good copy.
+        """
+        try:
+            batch = decode(frame.body)
+        except BadEvents as error:
+            self._bad.note(frame, error)
+            self._mirror.lose("undecodable-events")
+            if self.live and self._bad.may_reread():
+                raise Resync("undecodable-events") from error
+            return
+        metrics.batches.inc()
+        if batch.unknown:
+            metrics.ignored_events.labels("tag").inc(batch.unknown)
+        for event in batch.events:
+            self._mirror.apply(event, self._log)
+
+    def lose(self, reason: str) -> None:
+        """Batches before the next one are missing for good."""
+        log.warning("KV events lost", extra={"reason": reason})
+        self._mirror.lose(reason)
+
+    async def flush(self) -> None:
+        """Publish what has changed."""
+        changes = self._log.take()
+        if changes and self.live:
+            await self._publisher.send(changes)
+        self._export()
+
+    async def caught_up(self) -> None:
+        """Publish all that is held as the start of the epoch."""
+        self._log.take()
+        self.live = True
+        changes = [
+            Change(Action.STORE, tier, b"".join(pieces[at : at + _PIECES_PER_CHANGE]))
+            for tier, pieces in self.held().items()
+            for at in range(0, len(pieces), _PIECES_PER_CHANGE)
+        ]
+        await self._publisher.send(changes)
+        self._export()
+
+    def _export(self) -> None:
+        for tier in Tier:
+            metrics.mirror_blocks.labels(tier.name.lower()).set(self._mirror.held_count(tier))
+        for reason, count in self._mirror.take_ignored().items():
+            metrics.ignored_events.labels(reason).inc(count)
+
+
+_PIECES_PER_CHANGE = MAX_DELTA_KEY_BYTES // 8

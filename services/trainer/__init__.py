@@ -1,0 +1,1 @@
+"""Fits latency bundles from samples and publishes those that pass the gate."""
