@@ -243,7 +243,8 @@ class Bus:
         :raises BusUnavailable: NATS did not answer.
         """
         try:
-            return [entry.name for entry in await (await self._bucket(bucket)).list()]
+            entries = await (await self._bucket(bucket)).list(ignore_deletes=True)
+            return [entry.name for entry in entries]
         except NotFoundError:
             return []
         except _TROUBLE as error:

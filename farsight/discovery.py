@@ -12,7 +12,8 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from farsight import metrics
-from farsight.errors import BadRecord
+from farsight.addresses import split_host_port
+from farsight.errors import BadRecord, InvalidField
 from farsight.log import get_logger
 from farsight.pb.records_pb2 import BundlePointer, EndpointRecord, ServiceRecord
 from farsight.subjects import token
@@ -63,6 +64,14 @@ def _decode(data: bytes, message: M) -> M:
     return message
 
 
+def _is_http_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def decode_endpoint(data: bytes) -> EndpointRecord:
     """Parse and check an endpoint record.
 
@@ -71,7 +80,7 @@ def decode_endpoint(data: bytes) -> EndpointRecord:
     record = _decode(data, EndpointRecord())
     if not ENDPOINT_ID.fullmatch(record.endpoint_id):
         raise BadRecord(f"endpoint_id {record.endpoint_id!r}")
-    if urlsplit(record.url).scheme not in ("http", "https") or not urlsplit(record.url).hostname:
+    if not _is_http_url(record.url):
         raise BadRecord(f"url {record.url!r}")
     if not record.model:
         raise BadRecord("model is empty")
@@ -92,8 +101,12 @@ def decode_service(data: bytes) -> ServiceRecord:
     :raises BadRecord: it does not parse or has no address.
     """
     record = _decode(data, ServiceRecord())
-    if not record.kind or not record.replica_id or ":" not in record.address:
-        raise BadRecord("kind, replica_id and address are needed")
+    if not record.kind or not record.replica_id:
+        raise BadRecord("kind and replica_id are needed")
+    try:
+        split_host_port(record.address)
+    except InvalidField as error:
+        raise BadRecord(str(error)) from error
     return record
 
 

@@ -57,6 +57,10 @@ class Etcd:
             metrics.etcd_connected.set(0)
             raise EtcdUnavailable(f"etcd {self.address}: {error!r}") from error
         metrics.etcd_connected.set(1)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # wait_for of Python 3.11 loses a cancellation that crosses its result.
+            raise asyncio.CancelledError
         return result
 
     async def get(self, key: str) -> bytes | None:

@@ -139,6 +139,13 @@ def chain(seed: int, tokens: Tokens, block_tokens: int, extras: Keys | None = No
     return out
 
 
+def warm() -> None:
+    """Compile or load the kernels, for tokens of our own and tokens in received bytes."""
+    extras = salt_extras("warm")
+    for tokens in (np.zeros(1, np.uint32), np.frombuffer(bytes(4), np.uint32)):
+        chain(0, tokens, 1, extras)
+
+
 def pack(keys: Keys) -> bytes:
     """Keys as little-endian bytes, 8 each."""
     return keys.astype("<u8", copy=False).tobytes()
@@ -147,10 +154,14 @@ def pack(keys: Keys) -> bytes:
 def unpack(data: bytes, field: str, max_keys: int = MAX_KEYS) -> Keys:
     """Keys from little-endian bytes.
 
-    :raises InvalidField: the length is no multiple of 8, or there are more than `max_keys`.
+    :raises InvalidField: the length is no multiple of 8, there are more than `max_keys`, or a key
+        is 0.
     """
     if len(data) % 8 or len(data) // 8 > max_keys:
         raise InvalidField(
             field, f"8 bytes a key and at most {max_keys} keys, not {len(data)} bytes"
         )
-    return np.frombuffer(data, "<u8")
+    keys = np.frombuffer(data, "<u8")
+    if np.count_nonzero(keys) != keys.size:
+        raise InvalidField(field, "no key 0")
+    return keys

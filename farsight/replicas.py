@@ -16,6 +16,8 @@ Stub = TypeVar("Stub")
 T = TypeVar("T")
 
 AVOID_S = 1.0
+# A replica that drains still answers what it was asked before its record went away.
+CLOSE_GRACE_S = 5.0
 
 
 class ReplicasAway(FarsightError):
@@ -52,12 +54,13 @@ class ReplicaPool(Generic[Stub]):
     def set_addresses(self, wanted: set[str]) -> None:
         """Connect to new replicas, drop those that are gone."""
         for address in wanted - self._stubs.keys():
-            self._channels[address] = connect(address)
-            self._stubs[address] = self._make_stub(self._channels[address])
+            channel = self._channels[address] = connect(address)
+            channel.get_state(try_to_connect=True)
+            self._stubs[address] = self._make_stub(channel)
         for address in self._stubs.keys() - wanted:
             del self._stubs[address]
             self._avoid_until_s.pop(address, None)
-            task = asyncio.create_task(self._channels.pop(address).close(None))
+            task = asyncio.create_task(self._channels.pop(address).close(CLOSE_GRACE_S))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -80,9 +83,12 @@ class ReplicaPool(Generic[Stub]):
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise ReplicasAway("timeout")
+            stub = self._stubs.get(address)
+            if stub is None:
+                continue  # dropped while another one was asked
             try:
                 async with asyncio.timeout(left_s):
-                    answer = await ask(self._stubs[address])
+                    answer = await ask(stub)
                 self._preferred = address
                 return answer
             except TimeoutError:
@@ -93,8 +99,6 @@ class ReplicaPool(Generic[Stub]):
                     raise
                 self._avoid_until_s[address] = time.monotonic() + AVOID_S
                 why = "unavailable"
-            except KeyError:
-                continue  # dropped while another one was asked
         raise ReplicasAway(why)
 
     async def close(self) -> None:

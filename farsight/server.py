@@ -19,11 +19,14 @@ log = get_logger(__name__)
 REQUEST_ID_KEY = "x-request-id"
 REASON_KEY = "farsight-reason"
 FIELD_KEY = "farsight-field"
+# Status messages travel in HTTP/2 headers, which clients take up to 8 KiB of.
+MAX_STATUS_CHARS = 1024
+MAX_REQUEST_ID_CHARS = 128
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: FarsightError) -> NoReturn:
     trailing = ((REASON_KEY, error.reason), (FIELD_KEY, error.field))
-    await context.abort(error.code, str(error), trailing)
+    await context.abort(error.code, str(error)[:MAX_STATUS_CHARS], trailing)
     raise AssertionError("abort raises")
 
 
@@ -51,7 +54,7 @@ def _single_handler(handler: Any, name: str, given_id: str) -> Any:
     behaviour = handler.stream_unary if streaming else handler.unary_unary
 
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        request_id.set(given_id[:128])
+        request_id.set(given_id[:MAX_REQUEST_ID_CHARS])
         started = time.perf_counter()
         code = "OK"
         try:
@@ -76,7 +79,7 @@ def _stream_handler(handler: Any, name: str, given_id: str) -> Any:
     behaviour = handler.stream_stream if streaming else handler.unary_stream
 
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        request_id.set(given_id[:128])
+        request_id.set(given_id[:MAX_REQUEST_ID_CHARS])
         started = time.perf_counter()
         code = "OK"
         try:
@@ -85,6 +88,9 @@ def _stream_handler(handler: Any, name: str, given_id: str) -> Any:
         except FarsightError as error:
             code = error.code.name
             await _abort(context, error)
+        except BaseException:
+            code = "UNKNOWN"
+            raise
         finally:
             metrics.rpc_seconds.labels(name, code).observe(time.perf_counter() - started)
 

@@ -8,9 +8,10 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError
+import yaml
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -19,6 +20,8 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from farsight.addresses import split_host_port
+from farsight.errors import InvalidField
 from farsight.log import LogFormat
 
 S = TypeVar("S", bound="ServiceSettings")
@@ -28,6 +31,17 @@ def default_replica_id() -> str:
     """Host name and process id: unique enough for a fleet, readable for people."""
     host = "".join(c if c.isalnum() else "-" for c in socket.gethostname())
     return f"{host}-{os.getpid()}"
+
+
+def _host_port(address: str) -> str:
+    try:
+        split_host_port(address)
+    except InvalidField as error:
+        raise ValueError(f"expected {error.expected}") from error
+    return address
+
+
+HostPort = Annotated[str, AfterValidator(_host_port)]
 
 
 class ServiceSettings(BaseSettings):
@@ -40,12 +54,12 @@ class ServiceSettings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    etcd: str = Field("127.0.0.1:2379", description="etcd, host:port")
-    nats: str = Field("nats://127.0.0.1:4222", description="NATS URL")
-    listen: str = Field(
+    etcd: HostPort = Field("127.0.0.1:2379", description="etcd, host:port")
+    nats: str = Field("nats://127.0.0.1:4222", pattern=r"^(nats|tls)://.+", description="NATS URL")
+    listen: HostPort = Field(
         "127.0.0.1:0", description="gRPC address, host:port; port 0 takes a free one"
     )
-    metrics_listen: str = Field("127.0.0.1:0", description="Prometheus address, host:port")
+    metrics_listen: HostPort = Field("127.0.0.1:0", description="Prometheus address, host:port")
     advertise: str = Field(
         "", description="host:port that peers reach this replica at; empty: the gRPC address"
     )

@@ -5,6 +5,7 @@ slots; linear probing, deletion by shifting back, so there are no tombstones. On
 its kernels release the GIL and a batch of 4,096 keys takes well under a millisecond.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,20 +100,21 @@ class BlockTable:
         return held
 
     def prefix_lengths(
-        self, keys: Keys, slots: int, also: "BlockTable | None" = None
+        self, keys: Keys, slots: int, also: "Sequence[BlockTable]" = ()
     ) -> npt.NDArray[np.uint32]:
         """Blocks that each endpoint slot holds without a hole from the first key on.
 
         :param slots: endpoint slots 0 to `slots` - 1 are answered.
-        :param also: a further tier; a block counts when either table has it.
+        :param also: further tiers; a block counts when any table has it.
         :returns: uint32 array of shape (slots,).
         """
         out = np.zeros(slots, np.uint32)
-        if also is None or also.empty:
+        tables = (self, *(table for table in also if not table.empty))
+        if len(tables) == 1:
             kernels.prefix_lengths(self._keys, self._masks, keys, out)
         else:
-            kernels.prefix_lengths_of_two(
-                self._keys, self._masks, also._keys, also._masks, keys, out
+            kernels.prefix_lengths_of_all(
+                tuple(t._keys for t in tables), tuple(t._masks for t in tables), keys, out
             )
         return out
 
@@ -124,3 +126,15 @@ class BlockTable:
         assert bool((self._masks[used] != 0).any(axis=1).all()), "a key without endpoints"
         found = kernels.find_all(self._keys, self._keys[used])
         assert bool((found == used).all()), "a key cannot be reached by probing"
+
+
+def warm() -> None:
+    """Compile or load every kernel, for keys of our own and keys in received bytes."""
+    for keys in (np.arange(1, 3, dtype=np.uint64), np.frombuffer(b"\1" * 16, np.uint64)):
+        table, other, third = BlockTable(), BlockTable(), BlockTable()
+        for held in (table, other, third):
+            held.add(0, keys)
+        for also in ((), (other,), (other, third)):
+            table.prefix_lengths(keys, 1, also)
+        table.remove(0, keys)
+        other._grow_for(other._keys.size)

@@ -126,20 +126,20 @@ def prefix_lengths(keys, masks, wanted, out):
 
 
 @njit(cache=True, nogil=True)
-def prefix_lengths_of_two(keys, masks, keys2, masks2, wanted, out):
-    """Contiguous prefix where a block may lie in either of two tables."""
-    planes = max(masks.shape[1], masks2.shape[1])
+def prefix_lengths_of_all(keys, masks, wanted, out):
+    """Contiguous prefix where a block may lie in any of several tables, given as tuples."""
+    planes = 0
+    for t in range(len(masks)):
+        planes = max(planes, masks[t].shape[1])
     for plane in range(planes):
         alive = ~_ZERO
         length = 0
         while length < wanted.size and alive != _ZERO:
             held = _ZERO
-            at = _find(keys, wanted[length])
-            if keys[at] != _ZERO and plane < masks.shape[1]:
-                held |= masks[at, plane]
-            at = _find(keys2, wanted[length])
-            if keys2[at] != _ZERO and plane < masks2.shape[1]:
-                held |= masks2[at, plane]
+            for t in range(len(keys)):
+                at = _find(keys[t], wanted[length])
+                if keys[t][at] != _ZERO and plane < masks[t].shape[1]:
+                    held |= masks[t][at, plane]
             if alive & ~held != _ZERO:
                 alive = _end_runs(alive, held, plane, length, out)
             length += 1

@@ -39,11 +39,11 @@ class IndexFeed:
         self._replica_id = replica_id
         self._wanted: asyncio.Queue[str] = asyncio.Queue()
         self._in_work: set[str] = set()
-        bus.subscribe(subjects.DELTA_ALL, self._on_delta)
-        bus.subscribe(subjects.LOAD_ALL, self._on_load)
 
     async def run(self) -> None:
-        """Fetch snapshots and forget silent endpoints; never returns."""
+        """Follow deltas and heartbeats, fetch snapshots, forget silent endpoints; never returns."""
+        self._bus.subscribe(subjects.DELTA_ALL, self._on_delta)
+        self._bus.subscribe(subjects.LOAD_ALL, self._on_load)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(CONCURRENT_SNAPSHOTS):
                 tasks.create_task(self._fetch_snapshots())
@@ -65,8 +65,11 @@ class IndexFeed:
         try:
             if len(data) > MAX_MESSAGE_BYTES:
                 raise InvalidField("load", f"at most {MAX_MESSAGE_BYTES} bytes")
-            self.index.heard(Load.FromString(data))
-        except (DecodeError, InvalidField, ValueError) as error:
+            load = Load.FromString(data)
+            if subject != subjects.load(load.endpoint_id):
+                raise InvalidField("endpoint_id", f"the one of subject {subject}")
+            self.index.heard(load)
+        except (DecodeError, InvalidField) as error:
             metrics.bad_records.labels("load").inc()
             log.warning("load refused", extra={"subject": subject, "error": str(error)})
 

@@ -1,7 +1,7 @@
 """The index itself: one table per tier, one `Source` per endpoint.
 
 One task owns it. Deltas in order are applied at once; anything else asks for a snapshot through
-`wants_snapshot`, and what was known stays in force, as DEGRADED, until the snapshot replaces it.
+`wants_snapshot`, and what was known stays in force, as DEGRADED, until the gap is closed.
 """
 
 import asyncio
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from farsight.discovery import ENDPOINT_ID
 from farsight.errors import InvalidField
+from farsight.index import wire
 from farsight.index.match import Confidence, Matches
 from farsight.index.source import Source
 from farsight.keys import Keys, unpack
@@ -22,6 +24,7 @@ from farsight.table import BlockTable
 SLICE_KEYS = 4096
 MAX_ENDPOINTS = 4096
 MAX_SNAPSHOT_KEYS = 1 << 26
+MAX_AGE_MS = 2**32 - 1
 TIERS = (types_pb2.TIER_DEVICE, types_pb2.TIER_HOST, types_pb2.TIER_STORAGE)
 
 
@@ -45,7 +48,7 @@ class KvIndex:
     def __init__(self, clock: Callable[[], float], wants_snapshot: Callable[[str], None]) -> None:
         self._clock = clock
         self._wants_snapshot = wants_snapshot
-        self._tables = {tier: BlockTable() for tier in TIERS}
+        self._tables: dict[wire.Tier, BlockTable] = {tier: BlockTable() for tier in TIERS}
         self._sources: dict[str, Source] = {}
         self._held: dict[tuple[int, int], int] = {}  # (slot, tier) -> blocks
         self._free: list[int] = []
@@ -54,8 +57,6 @@ class KvIndex:
     def _take_slot(self) -> int:
         if self._free:
             return self._free.pop()
-        if self._slots >= MAX_ENDPOINTS:
-            raise InvalidField("endpoint_id", f"at most {MAX_ENDPOINTS} endpoints")
         self._slots += 1
         return self._slots - 1
 
@@ -69,14 +70,21 @@ class KvIndex:
         """The endpoint's source at this epoch; None when the message is of an earlier life."""
         source = self._sources.get(endpoint_id)
         if source is None:
-            source = Source(endpoint_id, self._take_slot(), heard_s=self._clock())
-            self._sources[endpoint_id] = source
+            source = self._add_source(endpoint_id)
         if epoch < source.epoch:
             return None
         if epoch > source.epoch:
             self._release_slot(source.slot)
-            source.slot = self._take_slot()
-            source.begin(epoch)
+            source.begin(epoch, self._take_slot())
+        return source
+
+    def _add_source(self, endpoint_id: str) -> Source:
+        if not ENDPOINT_ID.fullmatch(endpoint_id):
+            raise InvalidField("endpoint_id", ENDPOINT_ID.pattern)
+        if len(self._sources) >= MAX_ENDPOINTS:
+            raise InvalidField("endpoint_id", f"at most {MAX_ENDPOINTS} endpoints")
+        source = Source(endpoint_id, self._take_slot(), self._clock())
+        self._sources[endpoint_id] = source
         return source
 
     def apply(self, delta: KvDelta) -> str:
@@ -84,54 +92,59 @@ class KvIndex:
 
         :raises InvalidField: the delta is malformed.
         """
-        changes = [(c, unpack(c.keys, "changes.keys")) for c in delta.changes]
+        changes = wire.changes_of(delta)
         source = self._source(delta.endpoint_id, delta.epoch)
         if source is None or delta.seq <= source.applied_seq:
             return "late"
-        if not source.synced and delta.seq == 1:
-            source.synced = True  # the first delta of a life follows an empty cache
-        if source.synced and delta.seq == source.applied_seq + 1:
-            self._apply_changes(source.slot, changes)
-            source.applied_seq = delta.seq
-            source.caught_up(self._clock())
+        if delta.seq == 1:
+            source.is_based = True  # the first delta of a life follows an empty cache
+        if source.is_based and delta.seq == source.applied_seq + 1:
+            self._advance(source, delta.seq, changes)
+            while (held := source.take_next()) is not None:
+                self._advance(source, held.seq, wire.changes_of(held))
             return "applied"
         source.hold(delta)
-        if not source.synced:
-            self._wants_snapshot(source.endpoint_id)
-            return "held"
-        source.synced = False
+        source.announce(self._clock(), delta.seq)
         self._wants_snapshot(source.endpoint_id)
-        return "gap"
+        return "gap" if source.is_based else "held"
 
-    def _apply_changes(self, slot: int, changes: Iterable[tuple[KvChange, Keys]]) -> None:
-        for change, keys in changes:
-            table = self._tables.get(change.tier)
+    def _advance(self, source: Source, seq: int, changes: wire.Changes) -> None:
+        self._apply_changes(source.slot, changes)
+        source.applied_seq = seq
+        source.announce(self._clock(), seq)
+
+    def _apply_changes(self, slot: int, changes: wire.Changes) -> None:
+        for action, tier, keys in changes:
+            table = self._tables.get(tier)
             if table is None:
-                continue  # an unknown tier counts as nothing
-            at = (slot, change.tier)
-            if change.action == KvChange.ACTION_STORE:
+                continue
+            at = (slot, tier)
+            if action == KvChange.ACTION_STORE:
                 self._held[at] = self._held.get(at, 0) + table.add(slot, keys)
-            elif change.action == KvChange.ACTION_REMOVE:
+            elif action == KvChange.ACTION_REMOVE:
                 self._held[at] = self._held.get(at, 0) - table.remove(slot, keys)
-            elif change.action == KvChange.ACTION_CLEAR:
+            else:
                 table.clear(slot)
                 self._held[at] = 0
 
     def heard(self, load: Load) -> None:
-        """Take one heartbeat."""
+        """Take one heartbeat.
+
+        :raises InvalidField: the heartbeat is malformed.
+        """
+        confidence, reason = wire.opinion_of(load)
         source = self._source(load.endpoint_id, load.epoch)
         if source is None:
             return
-        if not source.synced and load.kv_seq == 0:
-            source.synced = True
-        source.heartbeat(self._clock(), load.kv_seq, Confidence(load.kv_confidence), load.kv_reason)
-        if source.lost_tail(self._clock()):
-            source.synced = False
-        if not source.synced:
+        now = self._clock()
+        source.heartbeat(now, load.kv_seq, confidence, reason)
+        if not source.is_based or source.has_gap(now):
             self._wants_snapshot(load.endpoint_id)
 
     async def replace(self, snapshot: KvSnapshot) -> bool:
-        """Load a snapshot in slices, then what was held back; True when the endpoint is synced.
+        """Load a snapshot in slices, then what was held back; True when no delta is missing.
+
+        What was known stays in force, and deltas go on, until the snapshot is loaded.
 
         :raises InvalidField: the snapshot is malformed.
         """
@@ -139,10 +152,24 @@ class KvIndex:
         if sum(keys.size for _, keys in tiers) != snapshot.block_count:
             raise InvalidField("block_count", "the number of keys in the tiers")
         source = self._source(snapshot.endpoint_id, snapshot.epoch)
-        if source is None or (source.synced and snapshot.seq <= source.applied_seq):
-            return source is not None
-        source.synced = False  # deltas that come meanwhile are held back
-        slot = self._take_slot()
+        if source is None:
+            return False
+        source.announce(self._clock(), snapshot.seq)
+        if not source.is_based or snapshot.seq > source.applied_seq:
+            slot = self._take_slot()
+            await self._fill(slot, tiers)
+            if self._is_over(source, snapshot.epoch):
+                self._release_slot(slot)
+                return False
+            if source.is_based and source.applied_seq >= snapshot.seq:
+                self._release_slot(slot)  # the deltas were faster
+            else:
+                self._release_slot(source.slot)
+                source.rebase(slot, snapshot.seq)
+                source.progress(self._clock())
+        return await self._catch_up(source)
+
+    async def _fill(self, slot: int, tiers: Iterable[tuple[wire.Tier, Keys]]) -> None:
         for tier, keys in tiers:
             table = self._tables.get(tier)
             if table is None:
@@ -151,21 +178,18 @@ class KvIndex:
                 added = table.add(slot, keys[start : start + SLICE_KEYS])
                 self._held[slot, tier] = self._held.get((slot, tier), 0) + added
                 await asyncio.sleep(0)
-        if source.epoch != snapshot.epoch or self._sources.get(source.endpoint_id) is not source:
-            self._release_slot(slot)  # a new life began meanwhile
-            return False
-        self._release_slot(source.slot)
-        source.slot, source.applied_seq, source.synced = slot, snapshot.seq, True
-        return self._catch_up(source)
 
-    def _catch_up(self, source: Source) -> bool:
-        """Apply what was held back while the snapshot was loaded."""
-        held, source.pending = source.pending, {}
-        for seq in sorted(held):
-            if seq > source.applied_seq and self.apply(held[seq]) != "applied":
-                return False
-        source.caught_up(self._clock())
-        return source.synced
+    def _is_over(self, source: Source, epoch: int) -> bool:
+        """A new life began, or the endpoint was forgotten."""
+        return source.epoch != epoch or self._sources.get(source.endpoint_id) is not source
+
+    async def _catch_up(self, source: Source) -> bool:
+        """Apply what was held back and is next now."""
+        epoch = source.epoch
+        while not self._is_over(source, epoch) and (held := source.take_next()) is not None:
+            self._advance(source, held.seq, wire.changes_of(held))
+            await asyncio.sleep(0)
+        return not self._is_over(source, epoch) and not source.has_gap(self._clock())
 
     def forget_silent(self, limit_s: float) -> list[str]:
         """Drop endpoints without a heartbeat for `limit_s`; returns their ids."""
@@ -184,13 +208,13 @@ class KvIndex:
         slots = np.fromiter((s.slot for s in sources), np.intp, len(sources))
         device_table, host_table, storage_table = (self._tables[t] for t in TIERS)
         device = device_table.prefix_lengths(keys, self._slots)[slots]
-        zero = np.zeros_like(device)
-        host = storage = zero
+        host = storage = np.zeros_like(device)
         if not host_table.empty:
-            host = device_table.prefix_lengths(keys, self._slots, also=host_table)[slots] - device
+            host = device_table.prefix_lengths(keys, self._slots, (host_table,))[slots] - device
         if not storage_table.empty:
-            reach = device_table.prefix_lengths(keys, self._slots, also=storage_table)[slots]
-            storage = np.maximum(reach, device + host) - device - host
+            lower = (host_table, storage_table)
+            reach = device_table.prefix_lengths(keys, self._slots, lower)[slots]
+            storage = reach - device - host
         now = self._clock()
         return Matches(
             tuple(s.endpoint_id for s in sources),
@@ -201,9 +225,7 @@ class KvIndex:
             np.array([s.state(now)[0] for s in sources], np.uint8),
         )
 
-    def dump(
-        self, endpoint_id: str
-    ) -> "tuple[int, int, list[tuple[types_pb2.Tier.ValueType, Keys]]]":
+    def dump(self, endpoint_id: str) -> tuple[int, int, list[tuple[wire.Tier, Keys]]]:
         """Epoch, sequence and keys per tier of one endpoint.
 
         :raises InvalidField: the endpoint is unknown.
@@ -247,8 +269,6 @@ class KvIndex:
 
 
 def _age_ms(now_s: float, source: Source) -> int:
-    return (
-        min(int((now_s - source.confirmed_s) * 1000), 2**32 - 1)
-        if source.confirmed_s
-        else 2**32 - 1
-    )
+    if source.confirmed_s is None:
+        return MAX_AGE_MS
+    return min(int((now_s - source.confirmed_s) * 1000), MAX_AGE_MS)

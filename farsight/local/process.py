@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,7 +94,8 @@ class Process:
         if not self.running:
             return
         assert self._child is not None
-        self._child.send_signal(signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            self._child.send_signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(grace_s):
                 await self.wait()

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 
 
 def kill_group(group: int) -> None:
@@ -58,8 +59,10 @@ class Reaper:
 
     def _send(self, line: str) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(line.encode())
-        self._process.stdin.flush()
+        # Without its reaper a supervisor still stops everything, unless it is killed too.
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(line.encode())
+            self._process.stdin.flush()
 
 
 if __name__ == "__main__":

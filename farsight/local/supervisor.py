@@ -1,4 +1,4 @@
-"""Owns processes for the length of a block: what it started, it stops, last one first."""
+"""Owns processes for the length of a block: what it started, it stops, last stage first."""
 
 import asyncio
 from pathlib import Path
@@ -20,6 +20,7 @@ class Supervisor:
         self.run_dir = run_dir
         self._grace_s = grace_s
         self._processes: dict[str, Process] = {}
+        self._stages: list[list[Process]] = []
         self._reaper: Reaper | None = None
 
     async def __aenter__(self) -> Self:
@@ -34,12 +35,19 @@ class Supervisor:
     ) -> None:
         await self.stop()
 
+    def stage(self) -> None:
+        """Begin a stage: what is added from here on is stopped before what was added until now."""
+        self._stages.append([])
+
     def add(self, command: Command) -> Process:
         """A process that is not started yet; names are unique."""
         assert self._reaper is not None, "inside `async with`"
         assert command.name not in self._processes, command.name
         process = Process(command, self.run_dir / f"{command.name}.log", self._reaper)
         self._processes[command.name] = process
+        if not self._stages:
+            self.stage()
+        self._stages[-1].append(process)
         return process
 
     def process(self, name: str) -> Process:
@@ -52,10 +60,10 @@ class Supervisor:
         return tuple(self._processes)
 
     async def stop(self) -> None:
-        """Stop every process; a cancellation meanwhile turns the rest into kills."""
+        """Stop stage after stage; a cancellation meanwhile turns what is left into kills."""
         try:
-            for process in reversed(self._processes.values()):
-                await process.terminate(self._grace_s)
+            for stage in reversed(self._stages):
+                await asyncio.gather(*(process.terminate(self._grace_s) for process in stage))
         except asyncio.CancelledError:
             await asyncio.gather(*(process.kill() for process in self._processes.values()))
             raise

@@ -7,6 +7,8 @@ from typing import Any
 
 import grpc.aio
 
+from farsight import keys as block_keys
+from farsight import table
 from farsight.errors import InvalidField
 from farsight.index.feed import IndexFeed
 from farsight.index.match import Confidence
@@ -99,15 +101,24 @@ async def _watch_state(index: KvIndex, runtime: Runtime) -> None:
         await asyncio.sleep(GAUGE_INTERVAL_S)
 
 
+async def _follow(feed: IndexFeed, runtime: Runtime) -> None:
+    """Make the kernels ready, so that no delta and no request waits for them; then feed."""
+    await asyncio.to_thread(block_keys.warm)
+    await asyncio.to_thread(table.warm)
+    runtime.readiness.set("kernels", True)
+    await feed.run()
+
+
 @asynccontextmanager
 async def build(settings: IndexerSettings, runtime: Runtime) -> AsyncIterator[None]:
     """Wire the index to the bus and the server."""
     runtime.readiness.set("nats", False, "waiting for NATS")
+    runtime.readiness.set("kernels", False, "compiling")
     feed = IndexFeed(runtime.bus, settings.replica_id)
     index_pb2_grpc.add_IndexServicer_to_server(
         IndexService(feed.index, settings.replica_id), runtime.server
     )
     runtime.expose("farsight.v1.Index")
-    runtime.spawn("feed", feed.run())
+    runtime.spawn("feed", _follow(feed, runtime))
     runtime.spawn("state", _watch_state(feed.index, runtime))
     yield

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from farsight.bus import Bus
 from farsight.errors import BusUnavailable
 from farsight.log import get_logger
-from farsight.subjects import SAMPLE_ALL, SAMPLE_STREAM
+from farsight.samples import ensure_stream
+from farsight.subjects import SAMPLE_STREAM
 from services.trainer import metrics
 from services.trainer.settings import TrainerSettings
 from services.trainer.window import SampleWindow
@@ -49,12 +50,7 @@ class Intake:
         """Read the stream, again after every break; never returns."""
         while True:
             try:
-                await self._bus.ensure_stream(
-                    SAMPLE_STREAM,
-                    [SAMPLE_ALL],
-                    self._settings.stream_max_bytes,
-                    self._settings.stream_max_age_s,
-                )
+                await ensure_stream(self._bus)
                 self.reading.set()
                 await self._bus.consume(SAMPLE_STREAM, None, self.take, BATCH)
             except BusUnavailable as error:

@@ -26,9 +26,3 @@ class TrainerSettings(ServiceSettings):
         0.02, ge=0, le=1, description="how much worse than the live bundle may be published, share"
     )
     keep_bundles: int = Field(5, ge=1, le=1000, description="bundles kept per model")
-    stream_max_bytes: int = Field(
-        512 * 1024 * 1024, ge=1024 * 1024, description="size of the sample stream, bytes"
-    )
-    stream_max_age_s: float = Field(
-        7 * 24 * 3600, ge=60, description="age limit of the sample stream, seconds"
-    )

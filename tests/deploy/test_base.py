@@ -92,7 +92,16 @@ def test_listeners_match_the_declared_ports(service: str) -> None:
 
     assert variables["FARSIGHT_LISTEN"] == f"0.0.0.0:{ports['grpc']}"
     assert variables["FARSIGHT_METRICS_LISTEN"] == f"0.0.0.0:{ports['metrics']}"
-    assert variables["FARSIGHT_ADVERTISE"] == f"$(POD_IP):{ports['grpc']}"
+    served = ports["http" if service == "gateway" else "grpc"]
+    assert variables["FARSIGHT_ADVERTISE"] == f"$(POD_IP):{served}"
+
+
+def test_gateway_listens_where_its_service_sends() -> None:
+    """The HTTP address in the settings is the port named http."""
+    ports = {port["name"]: port["containerPort"] for port in container("gateway")["ports"]}
+    variables = {v["name"]: v.get("value") for v in container("gateway")["env"]}
+
+    assert variables["FARSIGHT_HTTP_LISTEN"] == f"0.0.0.0:{ports['http']}"
 
 
 @every_service
@@ -108,10 +117,16 @@ def test_replica_is_named_after_its_pod(service: str) -> None:
 
 @every_service
 def test_grace_period_outlasts_the_drain(service: str) -> None:
-    """Kubernetes waits longer for the process than the process waits for its calls."""
+    """Kubernetes waits longer than the hook, the calls and what is sent after them may take."""
     grace_s = pod_of(deployment(service))["terminationGracePeriodSeconds"]
+    hook_s = container(service).get("lifecycle", {}).get("preStop", {}).get("sleep", {})
 
-    assert grace_s >= float(settings()["FARSIGHT_DRAIN_S"]) + 10
+    assert grace_s >= 2 * float(settings()["FARSIGHT_DRAIN_S"]) + hook_s.get("seconds", 0) + 10
+
+
+def test_gateway_serves_while_proxies_still_send_to_it() -> None:
+    """The gateway goes on for a moment after its pod has left the Service."""
+    assert container("gateway")["lifecycle"]["preStop"]["sleep"]["seconds"] >= 5
 
 
 def mebibytes(quantity: str) -> float:

@@ -109,7 +109,7 @@ class FakeEngine:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> "FakeEngine":
-        self._open_sockets()
+        await self._open_sockets()
         await self._open_http()
         return self
 
@@ -122,13 +122,13 @@ class FakeEngine:
         await self.die()
         self._context.destroy(linger=0)
 
-    def _open_sockets(self) -> None:
+    async def _open_sockets(self) -> None:
         self._pub = self._context.socket(zmq.PUB)
         self._router = self._context.socket(zmq.ROUTER)
         for socket in (self._pub, self._router):
             socket.set(zmq.LINGER, 0)
-        self._pub_port = _bind(self._pub, self._pub_port)
-        self._replay_port = _bind(self._router, self._replay_port)
+        self._pub_port = await _bind(self._pub, self._pub_port)
+        self._replay_port = await _bind(self._router, self._replay_port)
         self._replaying = asyncio.create_task(self._serve_replays())
 
     async def _open_http(self) -> None:
@@ -166,7 +166,7 @@ class FakeEngine:
         self._ring.clear()
         self._seq = 0
         self.process_start_s += 100
-        self._open_sockets()
+        await self._open_sockets()
         await self._open_http()
 
     async def publish(self, *events: EventMap) -> int:
@@ -241,9 +241,14 @@ class FakeEngine:
         )
 
 
-def _bind(socket: zmq.asyncio.Socket, port: int) -> int:
+async def _bind(socket: zmq.asyncio.Socket, port: int) -> int:
     """Bind to a port, 0 for a free one; the port."""
-    if port:
-        socket.bind(f"tcp://127.0.0.1:{port}")
-        return port
-    return int(socket.bind_to_random_port("tcp://127.0.0.1"))
+    if not port:
+        return int(socket.bind_to_random_port("tcp://127.0.0.1"))
+    for _ in range(100):
+        try:
+            socket.bind(f"tcp://127.0.0.1:{port}")
+            return port
+        except zmq.ZMQError:  # ZMQ closes the socket of the former life in its own time
+            await asyncio.sleep(0.02)
+    raise RuntimeError(f"port {port} stays in use")

@@ -15,7 +15,7 @@ from farsight.channel import connect
 from farsight.discovery import bundle_key, encode_record
 from farsight.etcd import Etcd
 from farsight.latency import wire
-from farsight.latency.bundle import LoadedBundle, digest, load, pack
+from farsight.latency.bundle import digest, load, pack
 from farsight.latency.features import SCHEMA_HASH
 from farsight.latency.fit import fit_latency
 from farsight.latency.fitted import FittedModel, LatencyFit
@@ -24,7 +24,7 @@ from farsight.latency.model import AnalyticModel
 from farsight.latency.rates import DEFAULT_RATES
 from farsight.latency.scores import score
 from farsight.pb import predictor_pb2_grpc
-from farsight.pb.predictor_pb2 import PredictorStatusReply, PredictorStatusRequest, PredictReply
+from farsight.pb.predictor_pb2 import PredictorStatusRequest, PredictReply
 from farsight.pb.records_pb2 import BundlePointer
 from farsight.server import FIELD_KEY, Server
 from farsight.subjects import BUNDLE_BUCKET
@@ -33,6 +33,7 @@ from services.predictor.bundles import Bundles
 from services.predictor.service import PredictorServicer
 from services.predictor.settings import PredictorSettings
 from tests.fakes.latency_samples import requests, samples
+from tests.waiting import eventually
 
 MODEL = "org/model-8b"
 ROWS = requests(100, seed=1)
@@ -52,10 +53,11 @@ def make_bundle(version: int, model: str = MODEL) -> bytes:
 class Fleet:
     """A predictor, and the hands that publish to it."""
 
-    def __init__(self, etcd: Etcd, bus: Bus, stub: predictor_pb2_grpc.PredictorStub) -> None:
+    def __init__(self, etcd: Etcd, bus: Bus, bundles: Bundles, channel: grpc.aio.Channel) -> None:
         self._etcd = etcd
         self._bus = bus
-        self.stub = stub
+        self.bundles = bundles
+        self.stub = predictor_pb2_grpc.PredictorStub(channel)
 
     async def publish(self, data: bytes, version: int, sha256: str = "") -> None:
         """Store an object and point at it."""
@@ -75,21 +77,20 @@ class Fleet:
 
     async def predict(self, model: str = MODEL) -> PredictReply:
         """Predict ROWS."""
-        reply: PredictReply = await self.stub.Predict(wire.encode_request(model, ROWS), timeout=5)
-        return reply
+        return await self.stub.Predict(wire.encode_request(model, ROWS), timeout=5)
 
-    async def until_version(self, version: int) -> LoadedBundle | None:
+    async def until_version(self, version: int) -> None:
         """Wait until the predictor answers with a version."""
-        async with asyncio.timeout(10):
-            while (await self.predict()).bundle_version != version:
-                await asyncio.sleep(0.02)
-        return None
+        await eventually(lambda: self.bundles.model(MODEL).version == version)
+        assert (await self.predict()).bundle_version == version
 
 
 @pytest.fixture
 async def fleet(etcd: Etcd, bus: Bus) -> AsyncIterator[Fleet]:
     """A predictor in this process."""
-    settings = PredictorSettings(replica_id="p1", max_rows=500, inline_rows=200, retry_min_s=0.05)
+    settings = PredictorSettings.model_validate(
+        {"replica_id": "p1", "max_rows": 500, "inline_rows": 200, "retry_min_s": 0.05}
+    )
     bundles = Bundles(etcd, bus, settings)
     server = Server("127.0.0.1:0")
     servicer = PredictorServicer(bundles, settings)
@@ -97,7 +98,7 @@ async def fleet(etcd: Etcd, bus: Bus) -> AsyncIterator[Fleet]:
     await server.start()
     tasks = [asyncio.create_task(bundles.watch()), asyncio.create_task(bundles.follow())]
     async with connect(server.address) as channel:
-        yield Fleet(etcd, bus, predictor_pb2_grpc.PredictorStub(channel))
+        yield Fleet(etcd, bus, bundles, channel)
     for task in tasks:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -126,7 +127,7 @@ async def test_a_published_bundle_answers(fleet: Fleet) -> None:
     await fleet.until_version(1)
 
     reply = await fleet.predict()
-    status: PredictorStatusReply = await fleet.stub.Status(PredictorStatusRequest())
+    status = await fleet.stub.Status(PredictorStatusRequest())
 
     expected = load(data, digest(data)).predict(ROWS)
     assert np.array_equal(wire.decode_reply(reply, len(ROWS)).stack(), expected.stack())
@@ -174,9 +175,7 @@ async def test_a_bad_bundle_is_refused_and_the_old_one_stays(fleet: Fleet, kind:
         await fleet.publish(make_bundle(2), 2, sha256=digest(b"something else"))
     else:
         await fleet.publish(spoiled(kind), 2)
-    async with asyncio.timeout(10):
-        while refused(kind) == before:
-            await asyncio.sleep(0.02)
+    await eventually(lambda: refused(kind) > before)
 
     assert (await fleet.predict()).bundle_version == 1
     await fleet.publish(make_bundle(3), 3)
@@ -206,9 +205,7 @@ async def test_an_object_that_comes_late_is_fetched(fleet: Fleet) -> None:
     data = make_bundle(1)
     await fleet.point(1, digest(data))
     before = metrics.failed_fetches._value.get()
-    async with asyncio.timeout(10):
-        while metrics.failed_fetches._value.get() == before:
-            await asyncio.sleep(0.02)
+    await eventually(lambda: metrics.failed_fetches._value.get() > before)
 
     await fleet.publish(data, 1)
 

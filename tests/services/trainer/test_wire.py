@@ -32,7 +32,7 @@ def test_a_sample_is_read() -> None:
 
 
 @pytest.mark.parametrize("outcome", [Sample.OUTCOME_CANCELLED, Sample.OUTCOME_FAILED])
-def test_unfinished_requests_are_no_labels(outcome: Sample.Outcome) -> None:
+def test_unfinished_requests_are_no_labels(outcome: Sample.Outcome.ValueType) -> None:
     """A cancelled request is not a fast one."""
     sample = good()
     sample.outcome = outcome

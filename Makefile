@@ -1,0 +1,102 @@
+# Every command of the project; `make help` lists them. Set-up is done on demand, once: stamps, logs
+# and models are kept in .cache, and an interrupted step is done again.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+PY := .venv/bin/python
+ENGINE_PY := .venv-vllm/bin/python
+STAMPS := .cache/stamps
+LOGS := .cache/logs
+MODELS := tiny demo
+
+# $(call step,LOG,WHAT AND ABOUT HOW LONG,COMMANDS): says what runs, counts the seconds on a terminal,
+# logs the output, and shows the end of the log when it fails.
+define step
+mkdir -p $(STAMPS) $(LOGS); echo "==> $(2)"; started=$$SECONDS; \
+if [ -t 1 ]; then \
+	while sleep 1; do printf '\r    %s s ' $$((SECONDS - started)); done & trap "kill $$!" EXIT; \
+fi; \
+if ! ( $(3) ) > $(LOGS)/$(1).log 2>&1; then \
+	echo; tail -n 25 $(LOGS)/$(1).log; echo "==> failed; all of its output is in $(LOGS)/$(1).log"; \
+	exit 1; \
+fi; \
+if [ -t 1 ]; then printf '\r'; fi; echo "    done in $$((SECONDS - started)) s"
+endef
+
+# $(call fresh_venv,DIR,STAMP): a virtual environment; one whose installation was interrupted is
+# made anew.
+define fresh_venv
+if [ -e $(STAMPS)/$(2).unfinished ]; then rm -rf $(1); fi; \
+touch $(STAMPS)/$(2).unfinished; \
+{ [ -x $(1)/bin/python ] || $(PYTHON) -m venv $(1); }
+endef
+
+# $(call apt,PROGRAM,PACKAGE): install a Debian package when the program is not on the PATH.
+# RUNLEVEL=1 keeps the package's own service from being started.
+define apt
+if ! command -v $(1) > /dev/null; then \
+	sudo=$$([ $$(id -u) = 0 ] || command -v sudo || true); \
+	if ! command -v apt-get > /dev/null || { [ $$(id -u) != 0 ] && [ -z "$$sudo" ]; }; then \
+		echo "$(1) is missing and cannot be installed from here: install it (Debian package $(2))"; \
+		exit 1; \
+	fi; \
+	$(call step,apt-$(2),$(1): installing the Debian package $(2) (under a minute),\
+		$$sudo apt-get update && \
+		$$sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+			apt-get install --yes --no-install-recommends $(2)); \
+fi
+endef
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##### Set-up
+
+.PHONY: venv venv-vllm infra proto model setup clean
+venv: $(STAMPS)/venv ## The control plane's environment, .venv
+$(STAMPS)/venv: pyproject.toml constraints.txt
+	@if ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+		echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11"; exit 1; \
+	fi
+	@if ! $(PYTHON) -c 'import ensurepip' 2> /dev/null; then \
+		$(call apt,python3-venv,python3-venv); \
+	fi
+	@$(call step,venv,.venv: the control plane's environment (about a minute),\
+		$(call fresh_venv,.venv,venv) && \
+		$(PY) -m pip install -e '.[dev]' -c constraints.txt)
+	@rm $@.unfinished; touch $@
+
+venv-vllm: $(STAMPS)/venv-vllm ## The engines' environment, .venv-vllm: torch and vLLM for CPU
+$(STAMPS)/venv-vllm: constraints-vllm.txt | $(STAMPS)/venv
+	@$(call step,venv-vllm,.venv-vllm: torch and vLLM for CPU (2 to 5 minutes; 2.5 GB of disk),\
+		$(call fresh_venv,.venv-vllm,venv-vllm) && \
+		$(ENGINE_PY) -m pip install --no-deps -r constraints-vllm.txt && \
+		$(ENGINE_PY) -c 'import torch; assert torch.version.cuda is None; import vllm')
+	@rm $@.unfinished; touch $@
+
+infra: ## etcd, promtool and kubectl, from Debian packages when they are not on the PATH
+	@$(call apt,etcd,etcd-server)
+	@$(call apt,promtool,prometheus)
+	@$(call apt,kubectl,kubernetes-client)
+
+proto: $(STAMPS)/proto ## Generate farsight/pb from proto/
+$(STAMPS)/proto: $(wildcard proto/*) | $(STAMPS)/venv
+	@$(call step,proto,farsight/pb: generating messages and stubs (seconds),$(PY) proto/generate.py)
+	@touch $@
+
+model: $(MODELS:%=.cache/models/%/recipe.json) ## Random models and their tokenizer, in .cache/models
+.cache/models/%/recipe.json: farsight/local/model.py | $(STAMPS)/venv-vllm
+	@$(call step,model-$*,.cache/models/$*: training a tokenizer and making a model (10 seconds),\
+		PYTHONPATH=. $(ENGINE_PY) -m farsight.local.model --out .cache/models/$* --size $*)
+	@touch $@
+
+setup: venv infra proto venv-vllm model ## All of the above
+
+clean: ## Remove what was built; environments and models stay
+	rm -rf build dist *.egg-info farsight/pb/*_pb2* $(STAMPS)/proto

@@ -1,0 +1,1 @@
+"""OpenAI HTTP in front of the routers and the engines."""

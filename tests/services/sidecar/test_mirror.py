@@ -1,0 +1,326 @@
+"""What the mirror makes of an engine's events."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from farsight.keys import extra_of
+from services.sidecar.changes import Action, Change, Tier
+from services.sidecar.mirror import BlockLayout, Mirror
+from tests.services.sidecar.events_for import (
+    LAYOUT,
+    clear,
+    follow,
+    keys_of,
+    remove,
+    store,
+    tokens_of,
+)
+
+A, B, C = tokens_of(1), tokens_of(2), tokens_of(3)
+
+
+def stores(keys: bytes, tier: Tier = Tier.DEVICE) -> Change:
+    """A STORE change."""
+    return Change(Action.STORE, tier, keys)
+
+
+def removes(keys: bytes, tier: Tier = Tier.DEVICE) -> Change:
+    """A REMOVE change."""
+    return Change(Action.REMOVE, tier, keys)
+
+
+def held(mirror: Mirror, tier: Tier = Tier.DEVICE) -> set[bytes]:
+    """Keys on a tier."""
+    packed = b"".join(mirror.held(tier))
+    return {packed[at : at + 8] for at in range(0, len(packed), 8)}
+
+
+def test_a_span_becomes_chained_keys() -> None:
+    """Two blocks from the start of a prompt, then one that continues them."""
+    mirror = Mirror(LAYOUT)
+
+    first = follow(mirror, store([1, 2], A + B))
+    second = follow(mirror, store([3], C, parent=2))
+
+    everything = keys_of(A + B + C)
+    assert first == [stores(everything[:16])]
+    assert second == [stores(everything[16:])]
+    assert mirror.held_count(Tier.DEVICE) == mirror.block_count == 3
+    assert mirror.reason == ""
+
+
+def test_neighbouring_changes_of_one_kind_become_one() -> None:
+    """One event per removed block is what vLLM sends."""
+    mirror = Mirror(LAYOUT)
+    follow(mirror, store([1, 2, 3], A + B + C))
+
+    changes = follow(mirror, remove(3), remove(2), store([2], B, parent=1))
+
+    keys = keys_of(A + B + C)
+    assert changes == [removes(keys[16:24] + keys[8:16]), stores(keys[8:16])]
+
+
+def test_engine_blocks_of_several_canonical_blocks() -> None:
+    """A 32-token engine block is two keys, and shares them with an engine that has 16."""
+    coarse = Mirror(BlockLayout("model", 32, 16))
+
+    changes = follow(coarse, store([1], A + B, block_size=32))
+
+    assert changes == [stores(keys_of(A + B))]
+    assert coarse.held_count(Tier.DEVICE) == 2
+    assert follow(coarse, remove(1)) == [removes(keys_of(A + B))]
+
+
+def test_engine_blocks_that_are_no_multiple_have_keys_of_their_own() -> None:
+    """Blocks of 10 tokens make a namespace of their own."""
+    tokens = tokens_of(1, 20)
+
+    changes = follow(Mirror(BlockLayout("model", 10, 10)), store([1, 2], tokens, block_size=10))
+
+    assert changes == [stores(keys_of(tokens, block=10))]
+
+
+def test_block_size_is_read_from_the_events() -> None:
+    """With decode context parallelism an event's block is a multiple of the configured one."""
+    mirror = Mirror(LAYOUT)
+
+    changes = follow(mirror, store([1], A + B, block_size=32))
+
+    assert changes == [stores(keys_of(A + B))]
+    assert mirror.block_count == 2
+
+
+def test_hashes_may_be_digests() -> None:
+    """Engines can be told to send whole digests."""
+    mirror = Mirror(LAYOUT)
+    digest: Any = b"\1" * 32
+
+    changes = follow(mirror, store([digest], A), store([5], B, parent=digest), remove(digest))
+
+    keys = keys_of(A + B)
+    assert changes == [stores(keys), removes(keys[:8])]
+
+
+def test_physical_copies_are_counted() -> None:
+    """Two requests computed the same block: only the last removal takes it away."""
+    mirror = Mirror(LAYOUT)
+
+    changes = follow(mirror, store([1], A), store([1], A), store([1], A))
+    assert changes == [stores(keys_of(A))]
+    assert follow(mirror, remove(1), remove(1)) == []
+    assert follow(mirror, remove(1)) == [removes(keys_of(A))]
+
+
+def test_announcing_again_is_no_copy_in_full_report_mode() -> None:
+    """There, a second announcement only repeats the first."""
+    mirror = Mirror(LAYOUT, count_copies=False)
+
+    follow(mirror, store([1, 2], A + B), store([1, 2], A + B))
+
+    assert follow(mirror, remove(1), remove(2)) == [removes(keys_of(A + B))]
+
+
+def test_tiers_are_counted_apart() -> None:
+    """A block on the host stays when its device copy goes; unknown mediums are nothing."""
+    mirror = Mirror(LAYOUT)
+
+    changes = follow(
+        mirror,
+        store([1], A),
+        store([1], A, medium="CPU"),
+        store([2], B, parent=1, medium="CPU_TIER2"),
+        store([1], A, medium="STORAGE"),
+        store([9], C, medium="TAPE"),
+        remove(1),
+    )
+
+    keys = keys_of(A + B)
+    assert changes == [
+        stores(keys[:8]),
+        stores(keys, Tier.HOST),
+        stores(keys[:8], Tier.STORAGE),
+        removes(keys[:8]),
+    ]
+    assert mirror.take_ignored() == {"medium": 1}
+    assert mirror.reason == ""
+
+
+def test_no_medium_means_the_device() -> None:
+    """Old engines and some copies leave it out."""
+    assert follow(Mirror(LAYOUT), store([1], A, medium=None)) == [stores(keys_of(A))]
+
+
+def test_clear_is_for_the_device_alone() -> None:
+    """Host and storage keep their blocks; copies on the device are forgotten."""
+    mirror = Mirror(LAYOUT)
+    follow(mirror, store([1], A), store([1], A), store([1], A, medium="CPU"))
+
+    assert follow(mirror, clear()) == [Change(Action.CLEAR, Tier.DEVICE, b"")]
+
+    assert mirror.held_count(Tier.DEVICE) == 0
+    assert mirror.held_count(Tier.HOST) == 1
+    assert follow(mirror, store([1], A), remove(1)) == [
+        stores(keys_of(A)),
+        removes(keys_of(A)),
+    ]
+
+
+def test_adapter_counts_once() -> None:
+    """Its name is in the seed; the copy of it in the extras is not hashed."""
+    mirror = Mirror(LAYOUT)
+
+    changes = follow(mirror, store([1, 2], A + B, lora_name="ad", extra_keys=[["ad"], ["ad"]]))
+
+    assert changes == [stores(keys_of(A + B, lora="ad"))]
+    assert keys_of(A, lora="ad") != keys_of(A)
+
+
+def test_salt_is_in_block_0_and_inherited() -> None:
+    """Salted prompts share nothing with others; the chain carries it on."""
+    mirror = Mirror(LAYOUT)
+    extras = np.array([extra_of([b"salt", b"t"]), 0], np.uint64)
+
+    changes = follow(
+        mirror, store([1], A, extra_keys=[["t"]]), store([2], B, parent=1, extra_keys=[None])
+    )
+
+    assert changes == [stores(keys_of(A + B, extras=extras))]
+
+
+def test_a_known_hash_has_its_keys_on_every_tier() -> None:
+    """Offload events carry no extras, or not even tokens: the hash is enough."""
+    mirror = Mirror(LAYOUT)
+    salted = follow(mirror, store([1], A, extra_keys=[["t"]]))[0].keys
+
+    described = follow(mirror, store([1, 2], A + B, medium="CPU"))[0].keys
+    placeholder = follow(mirror, store([1], [], block_size=0, medium="STORAGE"))
+
+    assert described[:8] == salted
+    assert described[8:] != keys_of(A + B)[8:]
+    assert placeholder == [stores(salted, Tier.STORAGE)]
+    assert mirror.reason == ""
+
+
+@pytest.mark.parametrize(
+    "orphan",
+    [
+        store([5], B, parent=99),
+        store([5], A + B),
+        store([5], [], block_size=0),
+        store([5], A[:7]),
+        store([5], A, extra_keys=[None, ["x"]]),
+    ],
+    ids=["unknown-parent", "sparse-span", "placeholder", "short", "misaligned-extras"],
+)
+def test_blocks_without_keys_degrade_until_they_are_gone(orphan: Any) -> None:
+    """They are not indexed, nor what is chained to them, and their removal heals."""
+    mirror = Mirror(LAYOUT)
+
+    assert follow(mirror, orphan, store([6], C, parent=5)) == []
+    assert (mirror.reason, mirror.block_count) == ("orphan-blocks", 0)
+    assert follow(mirror, remove(6)) == []
+    assert mirror.reason == "orphan-blocks"
+    assert follow(mirror, remove(5)) == []
+    assert mirror.reason == ""
+
+
+def test_an_orphan_that_is_announced_with_its_parent_is_indexed() -> None:
+    """A copy computed from the start of the prompt tells what it is."""
+    mirror = Mirror(LAYOUT)
+    follow(mirror, store([2], B, parent=1))
+
+    changes = follow(mirror, store([1, 2], A + B))
+
+    assert changes == [stores(keys_of(A + B))]
+    assert mirror.reason == ""
+    assert follow(mirror, remove(2)) == []
+    assert follow(mirror, remove(2)) == [removes(keys_of(A + B)[8:])]
+
+
+def test_orphans_on_shared_storage_only_understate() -> None:
+    """Files of earlier engines are announced without tokens; the endpoint stays EXACT."""
+    mirror = Mirror(LAYOUT)
+
+    follow(mirror, store([5], [], block_size=0, medium="STORAGE"))
+
+    assert mirror.reason == ""
+
+
+@pytest.mark.parametrize("kind", ["sliding_window", "mamba", "unknown", "chunked_local_attention"])
+def test_other_kinds_of_groups_are_not_indexed(kind: str) -> None:
+    """Their hits are no contiguous prefix: counted, and said."""
+    mirror = Mirror(LAYOUT)
+
+    changes = follow(
+        mirror,
+        store([1], A, group_idx=0),
+        store([1], A, group_idx=1, kind=kind),
+        remove(1, group_idx=1),
+    )
+
+    assert changes == [stores(keys_of(A))]
+    assert mirror.reason == "kv-group"
+    assert mirror.take_ignored()["kv-group"] == 2
+
+
+def test_partial_blocks_are_not_indexed() -> None:
+    """A finer hash unit than the block is counted; alone it means that the block size is wrong."""
+    mirror = Mirror(BlockLayout("model", 32, 16))
+
+    assert follow(mirror, store([1], A, block_size=16)) == []
+    assert mirror.reason == "block-size"
+    follow(mirror, store([2], A + B, block_size=32))
+    assert mirror.reason == ""
+    assert mirror.take_ignored() == {"partial-block": 1}
+
+
+def test_a_block_size_that_does_not_fit_is_said() -> None:
+    """Keys of such blocks would never be asked for."""
+    mirror = Mirror(LAYOUT)
+
+    assert follow(mirror, store([1], tokens_of(1, 24), block_size=24)) == []
+    assert mirror.reason == "block-size"
+
+
+def test_lost_history_ends_with_a_clear() -> None:
+    """After it the device is known to be empty, if there is no host tier."""
+    mirror = Mirror(LAYOUT)
+    mirror.lose("gap")
+    mirror.lose("partial-replay")
+
+    assert mirror.reason == "gap"
+    follow(mirror, clear())
+    assert mirror.reason == ""
+
+
+def test_lost_history_outlives_a_clear_when_the_host_is_used() -> None:
+    """What the host holds is still not known."""
+    mirror = Mirror(LAYOUT)
+    follow(mirror, remove(7, medium="CPU"))
+    mirror.lose("gap")
+
+    follow(mirror, clear())
+
+    assert mirror.reason == "gap"
+
+
+def test_memory_is_bounded() -> None:
+    """Past the limit blocks are left out, and the endpoint says so."""
+    mirror = Mirror(LAYOUT, max_blocks=2)
+
+    follow(mirror, store([1, 2], A + B), store([3], C, parent=2))
+
+    assert mirror.block_count == 2
+    assert mirror.reason == "mirror-full"
+
+
+def test_removing_what_is_not_held_is_counted() -> None:
+    """The outcome agrees, so nothing is degraded."""
+    mirror = Mirror(LAYOUT)
+
+    assert follow(mirror, remove(1, 2)) == []
+    assert mirror.take_ignored() == {"unknown-removal": 2}
+    assert mirror.take_ignored() == {}
+    assert mirror.reason == ""

@@ -1,0 +1,156 @@
+"""Snapshots in the object store."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from farsight.bus import Bus
+from farsight.errors import BusUnavailable
+from farsight.pb.events_pb2 import KvSnapshot, KvSnapshotReply
+from farsight.subjects import KV_BUCKET
+from services.sidecar.changes import Tier
+from services.sidecar.snapshots import Contents, Position, Snapshots
+
+
+@dataclass
+class Source:
+    """A mirror as far as snapshots see it; `taken` counts how often its keys were read."""
+
+    epoch: int = 1
+    seq: int = 0
+    blocks: dict[Tier, list[bytes]] = field(default_factory=dict)
+    live: bool = True
+    changed_blocks: int = 0
+    taken: int = 0
+
+    def position(self) -> Position | None:
+        """Where it is."""
+        count = sum(map(len, self.blocks.values()))
+        return Position(self.epoch, self.seq, self.changed_blocks, count) if self.live else None
+
+    def contents(self) -> Contents:
+        """All of it."""
+        self.taken += 1
+        return Contents(self.epoch, self.seq, dict(self.blocks))
+
+    def change(self, blocks: int) -> None:
+        """One delta that stores this many blocks on the device."""
+        held = self.blocks.setdefault(Tier.DEVICE, [])
+        held += [len(held).to_bytes(8, "little")] * blocks
+        self.seq += 1
+        self.changed_blocks += blocks
+
+
+def snapshots_of(bus: Bus, source: Source, *, min_interval_s: float = 0) -> Snapshots:
+    """Snapshots of a source, due by age after an hour."""
+    return Snapshots(
+        bus,
+        "pod.1",
+        source.position,
+        source.contents,
+        max_age_s=3600,
+        min_interval_s=min_interval_s,
+    )
+
+
+async def load(bus: Bus, answer: bytes) -> tuple[KvSnapshotReply, KvSnapshot]:
+    """The snapshot that an answer names."""
+    reply = KvSnapshotReply.FromString(answer)
+    data = await bus.get_object(KV_BUCKET, reply.object_name, 1 << 20)
+    assert data is not None
+    return reply, KvSnapshot.FromString(data)
+
+
+async def test_answers_with_everything_that_is_held(bus: Bus) -> None:
+    """Keys by tier, their number, and the delta that they follow."""
+    source = Source(seq=7, blocks={Tier.DEVICE: [b"a" * 8, b"b" * 16], Tier.HOST: [b"c" * 8]})
+
+    reply, snapshot = await load(bus, await snapshots_of(bus, source).answer(b""))
+
+    assert (reply.epoch, reply.seq, snapshot.epoch, snapshot.seq) == (1, 7, 1, 7)
+    assert (snapshot.endpoint_id, snapshot.block_count) == ("pod.1", 4)
+    assert {t.tier: t.keys for t in snapshot.tiers} == {1: b"a" * 8 + b"b" * 16, 2: b"c" * 8}
+
+
+async def test_an_empty_mirror_has_a_snapshot_too(bus: Bus) -> None:
+    """A reader must learn that nothing is held."""
+    _, snapshot = await load(bus, await snapshots_of(bus, Source()).answer(b""))
+
+    assert (snapshot.epoch, snapshot.block_count, len(snapshot.tiers)) == (1, 0, 0)
+
+
+async def test_the_last_snapshot_is_used_again_until_something_changes(bus: Bus) -> None:
+    """One write serves all who ask at the same position, also at the same time."""
+    source = Source(seq=1)
+    snapshots = snapshots_of(bus, source)
+
+    answers = await asyncio.gather(*(snapshots.answer(b"") for _ in range(10)))
+    assert (len(set(answers)), source.taken) == (1, 1)
+    source.change(1)
+    reply, snapshot = await load(bus, await snapshots.answer(b""))
+
+    assert (reply.seq, snapshot.seq, source.taken) == (2, 2, 2)
+    assert await bus.list_objects(KV_BUCKET) == [reply.object_name]
+
+
+async def test_requests_cannot_make_it_write_all_the_time(bus: Bus) -> None:
+    """Those that come within the least interval wait and share the next snapshot."""
+    source = Source(seq=1)
+    snapshots = snapshots_of(bus, source, min_interval_s=0.3)
+    await snapshots.answer(b"")
+
+    async def ask() -> None:
+        source.change(1)
+        await snapshots.answer(b"")
+
+    await asyncio.gather(*(ask() for _ in range(5)))
+
+    assert source.taken == 2
+
+
+async def test_after_forgetting_a_new_one_is_written(bus: Bus) -> None:
+    """NATS may have come back without its objects."""
+    source = Source(seq=1)
+    snapshots = snapshots_of(bus, source)
+    await snapshots.answer(b"")
+    await bus.purge()
+
+    snapshots.forget()
+    _, snapshot = await load(bus, await snapshots.answer(b""))
+
+    assert snapshot.seq == 1
+
+
+async def test_it_writes_by_itself_when_a_quarter_has_changed(bus: Bus) -> None:
+    """Measured against the blocks held, with a floor for small caches."""
+    source = Source()
+    snapshots = snapshots_of(bus, source)
+    source.change(8000)
+    await snapshots.answer(b"")
+    running = asyncio.create_task(snapshots.run())
+
+    source.change(1500)
+    await asyncio.sleep(1.2)
+    assert source.taken == 1
+    source.change(1500)
+    await asyncio.sleep(1.2)
+
+    assert source.taken == 2
+    running.cancel()
+
+
+async def test_removing_deletes_the_object(bus: Bus) -> None:
+    """An endpoint that goes away leaves nothing behind."""
+    snapshots = snapshots_of(bus, Source(seq=1))
+    await snapshots.answer(b"")
+
+    await snapshots.remove()
+
+    assert await bus.get_object(KV_BUCKET, snapshots.object_name, 1 << 20) is None
+
+
+async def test_there_is_no_answer_while_the_events_are_being_read(bus: Bus) -> None:
+    """A half-built mirror is no snapshot."""
+    with pytest.raises(BusUnavailable, match="being read"):
+        await snapshots_of(bus, Source(live=False)).answer(b"")
