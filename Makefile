@@ -19,7 +19,7 @@ MODELS := tiny demo
 define step
 mkdir -p $(STAMPS) $(LOGS); echo "==> $(2)"; started=$$SECONDS; \
 if [ -t 1 ]; then \
-	while sleep 1; do printf '\r    %s s ' $$((SECONDS - started)); done & trap "kill $$!" EXIT; \
+	while sleep 1; do printf '\r    %s s ' $$((SECONDS - started)); done & trap "kill $$! 2> /dev/null || true" EXIT; \
 fi; \
 if ! ( $(3) ) > $(LOGS)/$(1).log 2>&1; then \
 	echo; tail -n 25 $(LOGS)/$(1).log; echo "==> failed; all of its output is in $(LOGS)/$(1).log"; \
@@ -67,23 +67,23 @@ $(STAMPS)/venv: pyproject.toml constraints.txt
 	@if ! $(PYTHON) -c 'import ensurepip' 2> /dev/null; then \
 		$(call apt,python3-venv,python3-venv); \
 	fi
-	@$(call step,venv,.venv: the control plane's environment (about a minute),\
+	@$(call step,venv,.venv: the control plane's environment (1 to 4 minutes),\
 		$(call fresh_venv,.venv,venv) && \
 		$(PY) -m pip install -e '.[dev]' -c constraints.txt)
 	@rm $@.unfinished; touch $@
 
 venv-vllm: $(STAMPS)/venv-vllm ## The engines' environment, .venv-vllm: torch and vLLM for CPU
 $(STAMPS)/venv-vllm: constraints-vllm.txt | $(STAMPS)/venv
-	@$(call step,venv-vllm,.venv-vllm: torch and vLLM for CPU (2 to 5 minutes; 2.5 GB of disk),\
+	@$(call step,venv-vllm,.venv-vllm: torch and vLLM for CPU (2 to 6 minutes; 2.5 GB of disk),\
 		$(call fresh_venv,.venv-vllm,venv-vllm) && \
 		$(ENGINE_PY) -m pip install --no-deps -r constraints-vllm.txt && \
 		$(ENGINE_PY) -c 'import torch; assert torch.version.cuda is None; import vllm')
 	@rm $@.unfinished; touch $@
 
-infra: ## etcd, promtool and kubectl, from Debian packages when they are not on the PATH
+infra: venv ## etcd, promtool and kubectl, from Debian packages when they are not on the PATH
 	@$(call apt,etcd,etcd-server)
 	@$(call apt,promtool,prometheus)
-	@$(call apt,kubectl,kubernetes-client)
+	@deploy/kubectl.sh .venv/bin/kubectl
 
 proto: $(STAMPS)/proto ## Generate farsight/pb from proto/
 $(STAMPS)/proto: $(wildcard proto/*) | $(STAMPS)/venv
@@ -97,6 +97,33 @@ model: $(MODELS:%=.cache/models/%/recipe.json) ## Random models and their tokeni
 	@touch $@
 
 setup: venv infra proto venv-vllm model ## All of the above
+
+##### What it does
+
+.PHONY: demo test test-fast test-e2e check format docs
+demo: setup infra ## The whole system on this machine against round-robin; KEEP=1 leaves it running
+	@$(PY) -m farsight.demo $(if $(KEEP),--keep)
+
+test: check infra setup ## Every check and test: unit, integration, and end to end on real vLLM pods
+	@$(PY) -m pytest $(PYTEST_FLAGS)
+
+test-fast: infra venv proto ## The tests that need no engine, under 90 s
+	@$(PY) -m pytest -m "not e2e" $(PYTEST_FLAGS)
+
+test-e2e: infra setup ## The tests on real vLLM pods
+	@$(PY) -m pytest -m e2e $(PYTEST_FLAGS)
+
+check: venv proto ## Format, lint, types, spelling
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@$(PY) -m codespell_lib
+
+format: venv ## Format and sort imports
+	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
+
+docs: venv proto ## Write docs/configuration.md again
+	@$(PY) docs/configuration.py
 
 clean: ## Remove what was built; environments and models stay
 	rm -rf build dist *.egg-info farsight/pb/*_pb2* $(STAMPS)/proto

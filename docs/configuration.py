@@ -48,6 +48,8 @@ def _allowed(schema: dict[str, Any]) -> str:
         return ", ".join(_code(v) for v in schema["enum"])
     if "pattern" in schema:
         return _code(schema["pattern"])
+    if schema.get("type") == "object":
+        return "a JSON object"
     variants = schema.get("anyOf", [schema])
     bounds = [f"{sign}{v[key]}" for v in variants for key, sign in BOUNDS.items() if key in v]
     return ", ".join(bounds)
@@ -57,7 +59,7 @@ def _default(schema: dict[str, Any], required: bool) -> str:
     if required:
         return "required"
     if "default" not in schema:
-        return "computed"
+        return "(empty)" if schema.get("type") in ("object", "array") else "computed"
     value = schema["default"]
     if value is None:
         return "none"

@@ -4,6 +4,7 @@ FarsightError
 ├── InvalidField      INVALID_ARGUMENT    a field of the request is bad
 ├── UnknownModel      NOT_FOUND           nobody serves the model
 ├── NoEndpoint        UNAVAILABLE         somebody should, but nobody can
+├── NotReady          UNAVAILABLE         this replica has not learnt the fleet yet
 ├── Overloaded        RESOURCE_EXHAUSTED  a bound of ours is reached
 ├── BusUnavailable    UNAVAILABLE         NATS is away
 ├── EtcdUnavailable   UNAVAILABLE         etcd is away
@@ -69,6 +70,13 @@ class NoEndpoint(FarsightError):
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "no-endpoint"
+
+
+class NotReady(FarsightError):
+    """This replica has not learnt the fleet yet; another one may have."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "not-ready"
 
 
 class Overloaded(FarsightError):

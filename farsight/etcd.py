@@ -82,6 +82,11 @@ class Etcd:
         values = {kv.key.decode()[len(prefix) :]: bytes(kv.value) for kv in found}
         return values, int(found.header.revision)
 
+    async def leased_keys(self, prefix: str) -> frozenset[str]:
+        """Keys without the prefix that go when the lease they are under ends."""
+        found = await self.call(self._client.get_prefix(prefix.encode()))
+        return frozenset(kv.key.decode()[len(prefix) :] for kv in found if kv.lease)
+
     async def put_if_unchanged(self, key: str, old: bytes | None, new: bytes) -> bool:
         """Write the key when its value is still `old` (None: absent); False when it is not."""
         compare = self._client.transactions

@@ -69,5 +69,5 @@ def setup(service: str, replica_id: str, level: str, log_format: LogFormat) -> N
         JsonFormatter(service, replica_id) if log_format == "json" else TextFormatter()
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for noisy in ("aetcd", "nats", "asyncio", "numba", "onnxmltools"):
+    for noisy in ("aetcd", "nats", "asyncio", "numba"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

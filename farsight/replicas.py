@@ -21,7 +21,11 @@ CLOSE_GRACE_S = 5.0
 
 
 class ReplicasAway(FarsightError):
-    """No replica answered; `why` is `none`, `timeout` or `unavailable`, for a counter's label."""
+    """No replica answered; `why` is a label of a counter.
+
+    It is `none`, `timeout`, `unavailable`, `refused` (a replica answered with another status),
+    `bad-reply` or `breaker` (not asked, after repeated failures).
+    """
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "replicas-away"
@@ -95,10 +99,9 @@ class ReplicaPool(Generic[Stub]):
                 self._avoid_until_s[address] = time.monotonic() + AVOID_S
                 raise ReplicasAway("timeout") from None
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                    raise
                 self._avoid_until_s[address] = time.monotonic() + AVOID_S
-                why = "unavailable"
+                gone = error.code() is grpc.StatusCode.UNAVAILABLE
+                why = "unavailable" if gone else "refused"
         raise ReplicasAway(why)
 
     async def close(self) -> None:

@@ -83,11 +83,16 @@ class Runtime:
                 kind=self.kind,
                 replica_id=self.replica_id,
                 address=self.public_address,
-                metrics_address=self.exporter.address,
+                metrics_address=self._metrics_address(),
                 started_unix_ms=self._started_unix_ms,
                 version=__version__,
             )
         )
+
+    def _metrics_address(self) -> str:
+        """The metrics port on the host that peers reach this replica at."""
+        host = self.public_address.rpartition(":")[0]
+        return f"{host}:{self.exporter.address.rpartition(':')[2]}"
 
     async def live(self) -> None:
         """Serve until `stopping`; then deregister and drain."""

@@ -83,8 +83,7 @@ class ServiceSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, which arrive as a CLI source in front, then environment, then the file."""
-        yaml = YamlConfigSettingsSource(settings_cls)
-        return init_settings, env_settings, yaml
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
 
 
 def load(settings_class: type[S], argv: Sequence[str]) -> S:
@@ -99,8 +98,8 @@ def load(settings_class: type[S], argv: Sequence[str]) -> S:
             "__doc__": settings_class.__doc__,
         },
     )
-    if config is not None and not config.is_file():
-        _refuse([f"--config: no such file: {config}"])
+    if config is not None and (problem := _problem_of(config)):
+        _refuse([f"--config: {config}: {problem}"])
     flags: CliSettingsSource[Any] = CliSettingsSource(
         with_file,
         cli_prog_name=f"python -m {settings_class.__module__.rpartition('.')[0]}",
@@ -125,6 +124,19 @@ def _take_config(arguments: list[str]) -> tuple[Path | None, list[str]]:
             return Path(argument.partition("=")[2]), arguments[:i] + arguments[i + 1 :]
     named = os.environ.get("FARSIGHT_CONFIG")
     return (Path(named) if named else None), arguments
+
+
+def _problem_of(config: Path) -> str:
+    """Why the file cannot be used, empty when it can."""
+    try:
+        content = yaml.safe_load(config.read_bytes())
+    except OSError as error:
+        return error.strerror or repr(error)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return f"no YAML: {error}"
+    if content is None or (isinstance(content, dict) and all(isinstance(k, str) for k in content)):
+        return ""
+    return "expected a mapping of setting names to values"
 
 
 def _refuse(problems: Sequence[str]) -> None:

@@ -10,9 +10,20 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+from farsight import keys, table
 from farsight.bus import Bus
 from farsight.etcd import Etcd
+
+settings.register_profile("farsight", deadline=None)
+settings.load_profile("farsight")
+
+
+def pytest_sessionstart() -> None:
+    """Compile the kernels while no test's time runs."""
+    keys.warm()
+    table.warm()
 
 
 def free_port() -> int:

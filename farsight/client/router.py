@@ -11,9 +11,9 @@ import grpc.aio
 from farsight.channel import MAX_MESSAGE_BYTES, connect
 from farsight.client import metrics
 from farsight.client.reports import ReportStream
-from farsight.client.statuses import error_of
+from farsight.client.statuses import error_of, not_ready_text
 from farsight.discovery import SERVICES_PREFIX, decode_services
-from farsight.errors import InvalidField
+from farsight.errors import InvalidField, NoEndpoint
 from farsight.etcd import Etcd
 from farsight.log import get_logger
 from farsight.pb.router_pb2 import ReportEvent, RouteReply, RouteRequest
@@ -100,7 +100,7 @@ class RouterClient:
         if request.ByteSize() > MAX_MESSAGE_BYTES:
             raise InvalidField("prompt", f"a request of at most {MAX_MESSAGE_BYTES} bytes")
         deadline_s = time.monotonic() + timeout_s
-        why = "none"
+        why, not_ready = "none", ""
         while True:
             order = self._order()
             for position, replica in enumerate(order):
@@ -112,10 +112,11 @@ class RouterClient:
                     if (error := error_of(status, request.model)) is not None:
                         raise error from None
                     why = status.code().name.lower()
+                    not_ready = not_ready_text(status)
                     metrics.failovers.labels(why).inc()
                     replica.avoid_until_s = time.monotonic() + AVOID_S
             if time.monotonic() + RETRY_S >= deadline_s:
-                raise ReplicasAway(why)
+                raise NoEndpoint(not_ready) if not_ready else ReplicasAway(why)
             await asyncio.sleep(RETRY_S)
 
     def report(self, decision: Decision, event: ReportEvent) -> None:

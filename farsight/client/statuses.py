@@ -3,7 +3,14 @@
 import grpc
 import grpc.aio
 
-from farsight.errors import FarsightError, InvalidField, NoEndpoint, Overloaded, UnknownModel
+from farsight.errors import (
+    FarsightError,
+    InvalidField,
+    NoEndpoint,
+    NotReady,
+    Overloaded,
+    UnknownModel,
+)
 from farsight.server import FIELD_KEY, REASON_KEY
 
 # What a replica that is gone, hung or shutting down answers with.
@@ -38,6 +45,12 @@ def error_of(status: grpc.aio.AioRpcError, model: str) -> FarsightError | None:
             return None
         case code:
             return FarsightError(f"router answered {code.name}: {text}")
+
+
+def not_ready_text(status: grpc.aio.AioRpcError) -> str:
+    """What a replica that knows no endpoint yet says; empty for every other status."""
+    trailing = dict(status.trailing_metadata() or ())
+    return (status.details() or "") if trailing.get(REASON_KEY) == NotReady.reason else ""
 
 
 def _listed(text: str) -> list[str]:

@@ -62,7 +62,7 @@ class Demo:
         async with Fleet(FleetSpec(flags=FLAGS), RUN_DIR, self._progress) as fleet:
             start_s = time.monotonic() - self._started_s
             async with self._clients(fleet) as (http, etcd, routers):
-                await self._wait_for_endpoints(http, fleet)
+                await self._wait_for_endpoints(etcd, len(fleet.engines))
                 summary = await self._measure(fleet, http, etcd, routers, start_s)
             summary.write(FIGURES)
             summary.show(self._console)
@@ -100,13 +100,11 @@ class Demo:
                         f"fitted on {pointer.sample_count} samples"
                     )
 
-    async def _wait_for_endpoints(self, http: aiohttp.ClientSession, fleet: Fleet) -> None:
+    async def _wait_for_endpoints(self, etcd: Etcd, pods: int) -> None:
         """Every pod is known to the router through its sidecar."""
         async with asyncio.timeout(60):
-            etcd = Etcd(fleet.etcd)
-            while len((await etcd.list_prefix(discovery.ENDPOINTS_PREFIX))[0]) < len(fleet.engines):
+            while len((await etcd.list_prefix(discovery.ENDPOINTS_PREFIX))[0]) < pods:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
-            await etcd.close()
 
     async def _measure(
         self,

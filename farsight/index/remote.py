@@ -1,15 +1,17 @@
 """The gRPC twin of the index client."""
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from farsight.breaker import Breaker
 from farsight.errors import InvalidField
 from farsight.index.match import Matches
 from farsight.keys import Keys, pack
 from farsight.pb.index_pb2 import MatchReply, MatchRequest
-from farsight.replicas import ReplicaPool
+from farsight.replicas import ReplicaPool, ReplicasAway
 
 if TYPE_CHECKING:
     from farsight.pb.index_pb2_grpc import IndexAsyncStub
@@ -21,14 +23,27 @@ class RemoteIndex:
     def __init__(self, replicas: "ReplicaPool[IndexAsyncStub]", budget_s: float) -> None:
         self._replicas = replicas
         self._budget_s = budget_s
+        self._breaker = Breaker()
 
     async def match(self, keys: Keys, endpoint_ids: Sequence[str]) -> Matches:
         """Longest contiguous prefix of each endpoint.
 
-        :raises ReplicasAway: no indexer answered within the budget.
+        :raises ReplicasAway: none answered within the budget; `why` is `breaker` while it is open.
         """
+        if not self._breaker.allows(time.monotonic()):
+            raise ReplicasAway("breaker")
         request = MatchRequest(keys=pack(keys), endpoint_ids=endpoint_ids)
-        return decode(await self._replicas.call(lambda stub: stub.Match(request), self._budget_s))
+        try:
+            reply = await self._replicas.call(lambda stub: stub.Match(request), self._budget_s)
+            matches = decode(reply)
+        except InvalidField as error:
+            self._breaker.failed(time.monotonic())
+            raise ReplicasAway("bad-reply") from error
+        except ReplicasAway:
+            self._breaker.failed(time.monotonic())
+            raise
+        self._breaker.succeeded()
+        return matches
 
 
 def decode(reply: MatchReply) -> Matches:
@@ -41,7 +56,7 @@ def decode(reply: MatchReply) -> Matches:
     host = np.array(reply.host_blocks, np.uint32)
     storage = np.array(reply.storage_blocks, np.uint32)
     age_ms = np.array(reply.age_ms, np.uint32)
-    confidence = np.array(reply.confidence, np.uint8)
+    confidence = np.array(reply.confidence, np.int32).clip(0, 255).astype(np.uint8)
     if {device.size, host.size, storage.size, age_ms.size, confidence.size} != {rows}:
         raise InvalidField("endpoint_ids", "columns of equal length")
     return Matches(tuple(reply.endpoint_ids), device, host, storage, age_ms, confidence)

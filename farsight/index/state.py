@@ -186,9 +186,14 @@ class KvIndex:
     async def _catch_up(self, source: Source) -> bool:
         """Apply what was held back and is next now."""
         epoch = source.epoch
+        done_keys = 0
         while not self._is_over(source, epoch) and (held := source.take_next()) is not None:
-            self._advance(source, held.seq, wire.changes_of(held))
-            await asyncio.sleep(0)
+            changes = wire.changes_of(held)
+            self._advance(source, held.seq, changes)
+            done_keys += sum(keys.size for _, _, keys in changes) + 1
+            if done_keys > SLICE_KEYS:
+                done_keys = 0
+                await asyncio.sleep(0)
         return not self._is_over(source, epoch) and not source.has_gap(self._clock())
 
     def forget_silent(self, limit_s: float) -> list[str]:

@@ -9,6 +9,7 @@ and fitting share.
 """
 
 from dataclasses import astuple, dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -79,14 +80,19 @@ def tpot_terms(matrix: FeatureMatrix) -> Float64s:
     return terms
 
 
+@lru_cache(maxsize=256)
+def _vector(rates: TtftRates | TpotRates) -> Float64s:
+    return np.array(astuple(rates))
+
+
 def ttft_ms(matrix: FeatureMatrix, rates: TtftRates) -> Float64s:
     """Analytic TTFT per row of a clean matrix, FLOOR_MS to CEILING_MS."""
-    return _bounded(ttft_terms(matrix) @ np.array(astuple(rates)))
+    return _bounded(ttft_terms(matrix) @ _vector(rates))
 
 
 def tpot_ms(matrix: FeatureMatrix, rates: TpotRates) -> Float64s:
     """Analytic TPOT per row of a clean matrix, FLOOR_MS to CEILING_MS."""
-    return _bounded(tpot_terms(matrix) @ np.array(astuple(rates)))
+    return _bounded(tpot_terms(matrix) @ _vector(rates))
 
 
 def _bounded(latency_ms: Float64s) -> Float64s:

@@ -53,8 +53,8 @@ def _argv(spec: EngineSpec, python: Path) -> tuple[str, ...]:
     events = {
         "enable_kv_cache_events": True,
         "publisher": "zmq",
-        "endpoint": f"tcp://127.0.0.1:{spec.events_port}",
-        "replay_endpoint": f"tcp://127.0.0.1:{spec.replay_port}",
+        "endpoint": f"tcp://*:{spec.events_port}",
+        "replay_endpoint": f"tcp://*:{spec.replay_port}",
         "topic": f"kv@{spec.name}@{spec.served_model}",
     }
     return (

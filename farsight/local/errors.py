@@ -20,7 +20,7 @@ class MissingProgram(LocalFleetError):
     """A program is neither beside the interpreter nor on the PATH."""
 
     def __init__(self, program: str) -> None:
-        super().__init__(f"{program} is not installed: run `make infra`")
+        super().__init__(f"{program} is not installed: run `make venv infra`")
         self.program = program
 
 

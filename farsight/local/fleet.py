@@ -60,7 +60,7 @@ class _Member:
 
 
 class Fleet:
-    """An async context manager; inside it everything runs and is ready.
+    """An async context manager; inside it everything runs and is ready, or entering it raises.
 
     Processes are named `etcd`, `nats`, `pod-0`, and `KIND-0` for services (`sidecar-0` stands
     beside `pod-0`). Logs and data lie in `run_dir`.
@@ -141,9 +141,12 @@ class Fleet:
         members = list(names)
         for name in members:
             await self.process(name).start()
-        async with asyncio.TaskGroup() as tasks:
-            for name in members:
-                tasks.create_task(self.ready(name), name=f"ready {name}")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for name in members:
+                    tasks.create_task(self.ready(name), name=f"ready {name}")
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
 
     def _plan(self, supervisor: Supervisor, ports: Ports, temporary_dir: Path) -> None:
         def add(command: Command, probe: Probe) -> None:

@@ -10,6 +10,7 @@ from services.gateway.usage import USAGE_KEY, Usage, usage_of
 MAX_EVENT_BYTES = 1 << 20
 _EVENT = re.compile(rb".*?\n\r?\n", re.DOTALL)
 _NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
+_ERROR_KEY = b'"error"'
 _ERROR = re.compile(rb'\{\s*"error"\s*:')
 
 
@@ -59,7 +60,7 @@ class SseReader:
             return self.end() if len(self._pending) > MAX_EVENT_BYTES else b""
         block = bytes(self._pending[:cut])
         del self._pending[:cut]
-        if self.has_token and USAGE_KEY not in block and _ERROR.search(block) is None:
+        if self.has_token and USAGE_KEY not in block and _ERROR_KEY not in block:
             return block
         return b"".join(event for event in _EVENT.findall(block) if self._passes(event))
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from farsight.index.match import Confidence
 from farsight.latency.predictions import Predictions
 
 Floats = npt.NDArray[np.float64]
@@ -43,7 +42,8 @@ class Candidates:
     cached_tokens: Floats
     """What the engine will take from its caches: whole engine blocks, never the last token."""
     uncached_tokens: Floats
-    confidence: tuple[Confidence, ...]
+    confidence: npt.NDArray[np.uint8]
+    """Values of `farsight.index.match.Confidence`."""
     index_age_ms: Floats
     load_age_ms: Floats
     """Age of the engine's load report; infinite when there is none."""

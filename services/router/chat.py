@@ -1,8 +1,4 @@
-"""OpenAI chats to the text that the model's own chat template makes of them.
-
-Follows the engine's rules: templates that iterate over content parts get parts, all others get a
-string, with text parts joined by newlines.
-"""
+"""OpenAI chats to the text that the model's own chat template makes of them."""
 
 import json
 from dataclasses import dataclass
@@ -11,9 +7,26 @@ from typing import Any
 import jinja2
 
 from farsight.errors import InvalidField
+from services.router.chat_messages import as_engine
 
 MAX_MESSAGES = 10_000
-_PROBE = "farsight-probe"
+_PROBES = ("farsight-probe-1", "farsight-probe-2")
+# The engine refuses the first two as well; the others would change more than the text.
+_RESERVED_KWARGS = frozenset(
+    {"chat_template", "tokenize", "messages", "tools", "conversation", "return_dict",
+     "return_tensors", "tokenizer_kwargs", "padding", "truncation", "max_length",
+     "return_assistant_tokens_mask", "add_generation_prompt", "continue_final_message"}
+)  # fmt: skip
+# What templates raise at prompts that they cannot render.
+_REFUSALS = (
+    jinja2.TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +69,11 @@ def parse_chat(
     )
     if not isinstance(kwargs, dict):
         raise InvalidField("chat.chat_template_kwargs_json", "an object")
+    if reserved := sorted(_RESERVED_KWARGS & kwargs.keys()):
+        raise InvalidField("chat.chat_template_kwargs_json", f"template variables, not {reserved}")
     return Chat(
         tuple(messages),
-        None if tools is None else tuple(tools),
+        tuple(tools) if tools else None,
         kwargs,
         add_generation_prompt,
         continue_final_message,
@@ -68,23 +83,21 @@ def parse_chat(
 def _json(field: str, text: str) -> Any:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidField(field, f"JSON: {error}") from error
 
 
 def wants_parts(tokenizer: Any) -> bool:
-    """The template iterates over content parts: it drops a part list's text when it does not."""
-
-    def renders(content: Any) -> bool:
-        try:
-            text = tokenizer.apply_chat_template(
-                [{"role": "user", "content": content}], tokenize=False
-            )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError):
-            return False
-        return _PROBE in text and "'type'" not in text and '"type"' not in text
-
-    return renders([{"type": "text", "text": _PROBE}]) and not renders(_PROBE)
+    """The template renders each text part of a content array."""
+    parts = [{"type": "text", "text": probe} for probe in _PROBES]
+    try:
+        text = tokenizer.apply_chat_template([{"role": "user", "content": parts}], tokenize=False)
+    except _REFUSALS:
+        return False
+    # A template for strings may write the array itself, as Python or JSON would.
+    return all(probe in text for probe in _PROBES) and not any(
+        f"{quote}type{quote}" in text for quote in "'\""
+    )
 
 
 def render(tokenizer: Any, chat: Chat, parts: bool) -> str:
@@ -92,7 +105,7 @@ def render(tokenizer: Any, chat: Chat, parts: bool) -> str:
 
     :raises InvalidField: the template refuses the chat, or a content part is not text.
     """
-    messages = [_normal(i, message, parts) for i, message in enumerate(chat.messages)]
+    messages = as_engine(chat.messages, parts, str(tokenizer.chat_template))
     try:
         return str(
             tokenizer.apply_chat_template(
@@ -104,31 +117,5 @@ def render(tokenizer: Any, chat: Chat, parts: bool) -> str:
                 **chat.template_kwargs,
             )
         )
-    except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
+    except _REFUSALS as error:
         raise InvalidField("chat", f"what the model's chat template accepts: {error}") from error
-
-
-def _normal(at: int, message: dict[str, Any], parts: bool) -> dict[str, Any]:
-    content = message.get("content")
-    if content is None or isinstance(content, str):
-        if parts and isinstance(content, str):
-            return message | {"content": [{"type": "text", "text": content}]}
-        return message | {"content": "" if content is None else content}
-    field = f"chat.messages_json[{at}].content"
-    if not isinstance(content, list):
-        raise InvalidField(field, "a string or an array of text parts")
-    texts = []
-    for part in content:
-        text = part if isinstance(part, str) else _text_of(field, part)
-        texts.append(text)
-    if parts:
-        return message | {"content": [{"type": "text", "text": text} for text in texts]}
-    return message | {"content": "\n".join(texts)}
-
-
-def _text_of(field: str, part: Any) -> str:
-    if not isinstance(part, dict) or part.get("type") not in ("text", "input_text"):
-        raise InvalidField(field, "text parts; other kinds cannot be routed by prefix")
-    if not isinstance(part.get("text"), str):
-        raise InvalidField(f"{field}.text", "a string")
-    return str(part["text"])

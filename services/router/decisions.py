@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from farsight.keys import Keys
 from farsight.latency.features import FeatureMatrix
 
 
@@ -18,7 +17,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class OpenDecision:
-    """One decision, as it was made; features and predictions of every candidate."""
+    """One decision, as it was made, for the endpoints of its answer: the chosen one first."""
 
     decision_id: str
     request_id: str
@@ -31,14 +30,13 @@ class OpenDecision:
     matrix: FeatureMatrix
     latencies: tuple[Latency, ...]
     cached_tokens: tuple[int, ...]
-    keys: tuple[Keys, ...]
     prompt_tokens: int
     bundle_version: int
     decision_ms: float
     decided_unix_ms: int
 
     def position(self, endpoint_id: str) -> int | None:
-        """Row of an endpoint, None when it was no candidate."""
+        """Row of an endpoint, None when it is not in the answer."""
         try:
             return self.endpoint_ids.index(endpoint_id)
         except ValueError:

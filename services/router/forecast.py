@@ -1,22 +1,27 @@
 """Latency of the request on each candidate: the predictor, else the analytic model in process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from farsight import metrics
 from farsight.discovery import decode_bundle_pointer
 from farsight.errors import BadRecord, InvalidField
 from farsight.latency.analytic import AnalyticRates
-from farsight.latency.features import FeatureMatrix
+from farsight.latency.features import Feature, FeatureMatrix
 from farsight.latency.model import AnalyticModel
 from farsight.latency.predictions import Predictions
 from farsight.latency.rates import rates_for
 from farsight.latency.remote import Answer
 from farsight.latency.wire import rates_from_proto
 from farsight.replicas import ReplicasAway
+from services.router.roster import Roster
+
+# What other decisions and reports change, and the analytic model reads.
+_CHANGING = (Feature.PREFILL_AHEAD_TOKENS, Feature.RUNNING_REQUESTS, Feature.RESIDENT_TOKENS)
 
 
 class PredictorClient(Protocol):
@@ -61,45 +66,45 @@ class Forecaster:
         """Fitted rates of the model, else those of the accelerator's table."""
         return self._rates.get(model) or rates_for(accelerator)
 
-    def _analytic(
-        self, model: str, accelerators: Sequence[str], matrix: FeatureMatrix
-    ) -> Predictions:
+    def prefill_ms_per_token(self, roster: Roster) -> npt.NDArray[np.float64]:
+        """Linear prefill cost on each endpoint."""
+        column = np.empty(len(roster))
+        for accelerator, rows in roster.accelerators:
+            rates = self.rates(roster.base_model, accelerator)
+            column[rows] = rates.ttft.prefill_ms_per_token
+        return column
+
+    def _analytic(self, roster: Roster, matrix: FeatureMatrix) -> Predictions:
         """Analytic predictions, each row with the rates of its accelerator."""
         stacked = np.empty((len(matrix), 4), np.float32)
-        labels = np.array(accelerators)
-        for accelerator in set(accelerators):
-            rows = np.flatnonzero(labels == accelerator)
-            model_of_label = AnalyticModel(self.rates(model, accelerator))
-            stacked[rows] = model_of_label.predict(matrix[rows]).stack()
+        for accelerator, rows in roster.accelerators:
+            model = AnalyticModel(self.rates(roster.base_model, accelerator))
+            stacked[rows] = model.predict(matrix[rows]).stack()
         return Predictions(*stacked.T.copy())
 
-    async def predict(
-        self, model: str, accelerators: Sequence[str], matrix: FeatureMatrix
-    ) -> Forecast:
+    async def predict(self, roster: Roster, matrix: FeatureMatrix) -> Forecast:
         """Predictions for every row; never fails."""
         try:
-            answer = await self._predictor.predict(model, matrix)
+            answer = await self._predictor.predict(roster.base_model, matrix)
         except ReplicasAway as error:
-            analytic = self._analytic(model, accelerators, matrix)
+            analytic = self._analytic(roster, matrix)
             return Forecast(0, matrix, analytic, f"predictor-{error.why}")
-        self.versions[model] = answer.bundle_version
+        self.versions[roster.base_model] = answer.bundle_version
         if answer.bundle_version == 0:
             # No bundle yet: the rates of each accelerator are better than the default ones.
-            return Forecast(0, matrix, self._analytic(model, accelerators, matrix), "")
+            return Forecast(0, matrix, self._analytic(roster, matrix), "")
         return Forecast(answer.bundle_version, matrix, answer.predictions, "")
 
-    def revise(
-        self, forecast: Forecast, model: str, accelerators: Sequence[str], matrix: FeatureMatrix
-    ) -> Forecast:
+    def revise(self, forecast: Forecast, roster: Roster, matrix: FeatureMatrix) -> Forecast:
         """The forecast for features that changed while it was made.
 
         Other decisions reserve load while this one waits for the predictor. The analytic model
         says by what factor that changes each latency; asking again would only wait again.
         """
-        if np.array_equal(matrix, forecast.matrix):
+        if np.array_equal(matrix[:, _CHANGING], forecast.matrix[:, _CHANGING]):
             return forecast
-        before = self._analytic(model, accelerators, forecast.matrix)
-        after = self._analytic(model, accelerators, matrix)
+        before = self._analytic(roster, forecast.matrix)
+        after = self._analytic(roster, matrix)
         old = forecast.predictions
         ttft = after.ttft_q50_ms / before.ttft_q50_ms
         tpot = after.tpot_q50_ms / before.tpot_q50_ms

@@ -54,7 +54,8 @@ in_flight = gauge(
     ("endpoint",),
 )
 reservations_expired = counter(
-    "farsight_router_reservations_expired", "Reservations whose lease ran out without a report"
+    "farsight_router_reservations_expired",
+    "Reservations that ended without a report: their lease ran out, or too many were open",
 )
 reports = counter("farsight_router_reports", "Report events, by kind", ("kind",))
 samples = counter("farsight_router_samples", "Samples, by what became of them", ("result",))
@@ -65,4 +66,20 @@ load_age_seconds = gauge(
 profiles_refused = counter(
     "farsight_router_profiles_refused", "Scheduling profiles in etcd that were refused"
 )
+tokenizers_failed = counter(
+    "farsight_router_tokenizers_failed", "Tokenizers that could not be loaded"
+)
 peers = gauge("farsight_router_peers", "Other router replicas heard from lately")
+
+
+def forget_endpoint(endpoint_id: str) -> None:
+    """Drop the series of an endpoint that left, so that pods that come and go leave nothing."""
+    for metric in (
+        decisions,
+        cached_tokens_predicted,
+        cached_tokens_actual,
+        prompt_tokens,
+        in_flight,
+        load_age_seconds,
+    ):
+        metric.remove_by_labels({"endpoint": endpoint_id})

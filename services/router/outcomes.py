@@ -2,12 +2,12 @@
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from farsight.index.match import Confidence
+from farsight.keys import Keys
 from farsight.pb.router_pb2 import Finished, ReportEvent
 from services.router import metrics
 from services.router.approximate import ApproximateMemory
@@ -17,9 +17,16 @@ from services.router.output_lengths import OutputLengths
 from services.router.reservations import Reservations
 from services.router.samples import SampleSender, make_sample
 
-MAX_OPEN = 200_000
+# An open decision and its booking take 2 to 8 KiB, so these are at most some 400 MiB.
+MAX_OPEN = 50_000
+KEEP_UNREPORTED_S = 900
 RECENT_REQUESTS = 50
 MAX_LATENCY_MS = 86_400_000.0
+
+
+def now_unix_ms() -> int:
+    """Wall clock, Unix milliseconds."""
+    return int(time.time() * 1000)
 
 
 @dataclass(slots=True)
@@ -46,33 +53,56 @@ class Outcomes:
         memory: ApproximateMemory,
         lengths: OutputLengths,
         samples: SampleSender,
-        clock: Callable[[], float] = time.monotonic,
+        unix_ms: Callable[[], int] = now_unix_ms,
     ) -> None:
         self._fleet = fleet
         self._reservations = reservations
         self._memory = memory
         self._lengths = lengths
         self._samples = samples
-        self._clock = clock
+        self._unix_ms = unix_ms
         self._open: OrderedDict[str, OpenDecision] = OrderedDict()
         self.tallies: dict[str, EndpointTally] = {}
-        self.confidence: dict[str, Confidence] = {}
 
-    def opened(self, decision: OpenDecision, row: int, confidence: Sequence[Confidence]) -> None:
-        """A decision was made for the candidate of `row`."""
-        self.confidence.update(zip(decision.endpoint_ids, confidence, strict=True))
+    @property
+    def open_decisions(self) -> int:
+        """Decisions whose end was not reported."""
+        return len(self._open)
+
+    def opened(self, decision: OpenDecision, keys: Keys) -> None:
+        """A decision was made and booked; `keys` are the prompt's on the chosen endpoint."""
         self._open[decision.decision_id] = decision
         while len(self._open) > MAX_OPEN:
-            self._open.popitem(last=False)
-        endpoint_id = decision.endpoint_ids[row]
+            oldest, _ = self._open.popitem(last=False)
+            self._reservations.release(oldest)
+            metrics.reservations_expired.inc()
+        endpoint_id = decision.endpoint_ids[0]
         self.tallies.setdefault(endpoint_id, EndpointTally()).requests += 1
-        self._memory.routed(endpoint_id, decision.keys[row])
+        self._memory.routed(endpoint_id, keys)
+
+    def void(self, endpoint_ids: frozenset[str]) -> None:
+        """The caches of these endpoints are gone; statistics of those that left go, too."""
+        for endpoint_id in endpoint_ids:
+            self._memory.forget(endpoint_id)
+            if endpoint_id not in self._fleet.endpoints:
+                self.tallies.pop(endpoint_id, None)
+                metrics.forget_endpoint(endpoint_id)
 
     def expire(self) -> None:
-        """Close decisions whose reservation ran out."""
-        for decision_id in self._reservations.expire():
-            self._open.pop(decision_id, None)
-            metrics.reservations_expired.inc()
+        """End reservations whose lease ran out, and forget decisions that nobody reports on.
+
+        A decision outlives its reservation: a report that comes late makes a sample as well.
+        """
+        metrics.reservations_expired.inc(len(self._reservations.expire()))
+        oldest_unix_ms = self._unix_ms() - KEEP_UNREPORTED_S * 1000
+        for _ in range(len(self._open)):
+            decision_id, decision = next(iter(self._open.items()))
+            if decision.decided_unix_ms > oldest_unix_ms:
+                break
+            if self._reservations.holds(decision_id):
+                self._open.move_to_end(decision_id)
+            else:
+                del self._open[decision_id]
 
     def take(self, event: ReportEvent) -> bool:
         """Apply one report; False when this replica has no such open decision."""
@@ -95,12 +125,13 @@ class Outcomes:
         self._fleet.failed(event.endpoint_id)
         if decision is None:
             return
-        failure = event.endpoint_failed
-        if failure.next_endpoint_id:
-            self._reservations.move(event.decision_id, failure.next_endpoint_id)
-        else:
+        row = decision.position(event.endpoint_failed.next_endpoint_id)
+        if row is None:
             self._reservations.release(event.decision_id)
             self._open.pop(event.decision_id, None)
+        else:
+            uncached = decision.prompt_tokens - decision.cached_tokens[row]
+            self._reservations.move(event.decision_id, decision.endpoint_ids[row], uncached)
 
     def _finished(self, decision: OpenDecision, endpoint_id: str, end: Finished) -> None:
         self._reservations.release(decision.decision_id)
@@ -115,7 +146,8 @@ class Outcomes:
             return
         self._fleet.served(endpoint_id)
         self._lengths.finished(decision.model, end.output_tokens)
-        self._tally(decision, endpoint_id, row, end)
+        if endpoint_id in self._fleet.endpoints:
+            self._tally(decision, endpoint_id, row, end)
 
     def _tally(self, decision: OpenDecision, endpoint_id: str, row: int, end: Finished) -> None:
         tally = self.tallies.setdefault(endpoint_id, EndpointTally())

@@ -3,7 +3,7 @@
 A plugin is one file with one class in `filters/`, `scorers/` or `pickers/`. Its registered name is
 the file's stem with dashes, and is the name in profiles, metrics and explanations. Plugins are
 pure: no I/O, no clock, no state; everything they need is in their arguments. Their parameters are
-the fields of their frozen dataclass.
+the fields of their frozen dataclass; profiles are checked against the fields' types.
 """
 
 import importlib
@@ -11,9 +11,15 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
+
+from pydantic import Field
 
 from services.router.candidates import Candidates, Floats, Mask, RequestView
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 Category = Literal["affinity", "distribution", "balance"]
 

@@ -12,6 +12,9 @@ from services.router.candidates import Candidates, Floats, Mask, RequestView
 from services.router.plugins import Filter, Pick, Picker, Registry, Scorer
 
 MAX_PROFILE_BYTES = 64 * 1024
+# What PyYAML raises, beside its own errors, for tags and dates that do not fit their values, and
+# for deep nesting; pydantic's ValidationError is a ValueError.
+_BAD_VALUES = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
 
 
 class _Document(BaseModel):
@@ -37,6 +40,12 @@ class Choice:
     """Weighted sums over all candidates, -inf where filtered."""
     relaxed: tuple[str, ...]
     """Filters that would have left nothing and were passed over."""
+
+    def ranked(self, alternatives: int | None = None) -> tuple[int, ...]:
+        """The chosen candidate, then at most that many others, best total first."""
+        order: list[int] = np.argsort(-self.totals, kind="stable").tolist()
+        others = [row for row in order if row != self.position]
+        return self.position, *others[:alternatives]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +103,13 @@ def parse(name: str, text: bytes | str, registry: Registry) -> Profile:
         raise InvalidField(field, f"at most {MAX_PROFILE_BYTES} bytes")
     try:
         document = _Document.model_validate(yaml.safe_load(text))
-    except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
+    except (yaml.YAMLError, *_BAD_VALUES) as error:
         raise InvalidField(field, f"filters, scorers and a picker: {error}") from error
     scorers = []
     for entry in document.scorers:
         scorer_name, parameters = _split(field, entry)
         weight = parameters.pop("weight", 1.0)
-        if not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
+        if type(weight) not in (int, float) or not 0 <= weight < float("inf"):
             raise InvalidField(f"{field}, {scorer_name}.weight", f"a number >= 0, not {weight!r}")
         scorers.append(
             (scorer_name, float(weight), _make(field, registry.scorers, scorer_name, parameters))

@@ -34,14 +34,14 @@ class Profiles:
         if default not in self._shipped:
             raise InvalidField("profile", f"one of {sorted(self._shipped)}, not {default!r}")
         self._default = default
+        self._live = self._shipped[default]
         self._texts: dict[str, bytes] = {}
         self._added: dict[str, Profile] = {}
-        self._live = default
 
     @property
     def live(self) -> str:
         """Name of the live profile."""
-        return self._live
+        return self._live.name
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -53,11 +53,15 @@ class Profiles:
 
         :raises InvalidField: there is none of that name.
         """
-        wanted = name or self._live
-        profile = self._added.get(wanted) or self._shipped.get(wanted)
+        if not name:
+            return self._live
+        profile = self._find(name)
         if profile is None:
-            raise InvalidField("profile", f"one of {list(self.names)}, not {wanted[:64]!r}")
+            raise InvalidField("profile", f"one of {list(self.names)}, not {name[:64]!r}")
         return profile
+
+    def _find(self, name: str) -> Profile | None:
+        return self._added.get(name) or self._shipped.get(name)
 
     def update(self, values: Mapping[str, bytes]) -> None:
         """Take the mapping under PROFILES_PREFIX."""
@@ -68,11 +72,13 @@ class Profiles:
                 self._accept(added, name, text)
         self._texts, self._added = texts, added
         wanted = values.get(LIVE_KEY, self._default.encode()).decode(errors="replace").strip()
-        if wanted not in self.names:
+        named = self._find(wanted)
+        if named is None:
             self._refuse(wanted, f"there is no such profile; known: {self.names}")
-        elif wanted != self._live:
+            return
+        if named.name != self._live.name:
             log.info("profile is live", extra={"profile": wanted})
-            self._live = wanted
+        self._live = named
 
     def _accept(self, added: dict[str, Profile], name: str, text: bytes) -> None:
         try:

@@ -1,7 +1,7 @@
 """The prompt of a request as token ids, checked against the model's bounds."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from farsight.errors import InvalidField
 from farsight.keys import Tokens
 from services.router.chat import Chat
-from services.router.fleet import Endpoint
+from services.router.roster import Endpoint, Roster
 from services.router.tokenizers import Tokenizers, check_ids
 
 Prompt = Tokens | str | Chat
@@ -47,13 +47,13 @@ class Prompts:
         for endpoint in endpoints.values():
             self._tokenizers.preload(self.source(endpoint))
 
-    async def tokens(self, prompt: Prompt, endpoints: Sequence[Endpoint]) -> Tokens:
+    async def tokens(self, prompt: Prompt, roster: Roster) -> Tokens:
         """Token ids of the prompt.
 
         :raises InvalidField: it is empty, too long, or has an id outside the vocabulary.
         :raises NoEndpoint: text came and the tokenizer cannot be loaded.
         """
-        source = self.source(endpoints[0])
+        source = self.source(roster.endpoints[0])
         if isinstance(prompt, np.ndarray):
             field, tokens = "token_ids", prompt
             check_ids(tokens, self._tokenizers.vocabulary_size(source))
@@ -67,7 +67,7 @@ class Prompts:
                 tokens = await asyncio.to_thread(tokenizer.of_chat, prompt)
         if not tokens.size:
             raise InvalidField(field, "at least one token")
-        longest = max((e.max_model_len_tokens for e in endpoints), default=0)
+        longest = roster.max_model_len_tokens
         if longest and tokens.size >= longest:
             raise InvalidField(
                 field, f"fewer than {longest} tokens (the model's limit), not {tokens.size}"

@@ -5,87 +5,85 @@ lost messages heal and nothing leaks when a replica dies: it is simply no longer
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 from farsight.pb.events_pb2 import EndpointInFlight, InFlightDelta
-from services.router.candidates import Floats
+from services.router.load_table import InFlight, Load, LoadTable
 
 PEER_SILENT_S = 3.0
-
-
-@dataclass(slots=True)
-class Totals:
-    """Load on one endpoint."""
-
-    requests: int = 0
-    prefill_tokens: int = 0
-    context_tokens: int = 0
-    decoding: int = 0
-
-    def add(self, other: "Totals", sign: int = 1) -> None:
-        """Add (or with sign -1 take away) another load."""
-        self.requests += sign * other.requests
-        self.prefill_tokens += sign * other.prefill_tokens
-        self.context_tokens += sign * other.context_tokens
-        self.decoding += sign * other.decoding
+FORGET_PEER_S = 12.0
+MAX_PEERS = 256
+MAX_ANNOUNCED = 1 << 14
+_OWN = ""
 
 
 @dataclass(slots=True)
 class _Booking:
     endpoint_id: str
-    load: Totals
+    load: Load
     expires_s: float
 
 
 @dataclass(slots=True)
 class _Peer:
-    seq: int = 0
-    heard_s: float = 0.0
-    totals: dict[str, Totals] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class InFlight:
-    """Load columns over endpoints, all router replicas together."""
-
-    requests: Floats
-    prefill_tokens: Floats
-    context_tokens: Floats
-    decoding: Floats
+    seq: int
+    heard_s: float
 
 
 class Reservations:
-    """The book of one router replica."""
+    """The book of one router replica.
+
+    :param lease_s: a booking ends this long after its last report.
+    :param first_seq: where announcements begin to count; must rise from one life of a replica to
+        the next one of the same name.
+    """
 
     def __init__(
-        self, router_id: str, lease_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        router_id: str,
+        lease_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        first_seq: int = 0,
     ) -> None:
         self._router_id = router_id
         self._lease_s = lease_s
         self._clock = clock
         self._booked: dict[str, _Booking] = {}
-        self._own: dict[str, Totals] = {}
+        self._due: list[tuple[float, str]] = []
+        self._table = LoadTable()
         self._changed: set[str] = set()
         self._peers: dict[str, _Peer] = {}
-        self._seq = 0
+        self._seq = first_seq
+
+    def holds(self, decision_id: str) -> bool:
+        """The decision's load is booked."""
+        return decision_id in self._booked
 
     def reserve(
-        self, decision_id: str, endpoint_id: str, prefill_tokens: int, context_tokens: int
+        self,
+        decision_id: str,
+        endpoint_id: str,
+        prefill_tokens: int,
+        context_tokens: int,
+        lease_s: float,
     ) -> None:
-        """Book a decision's load on its endpoint."""
-        load = Totals(1, prefill_tokens, context_tokens, 0)
-        self._booked[decision_id] = _Booking(endpoint_id, load, self._clock() + self._lease_s)
+        """Book a decision's load on its endpoint; it ends after `lease_s` without a report."""
+        expires_s = self._clock() + min(lease_s, self._lease_s)
+        load = Load(1, prefill_tokens, context_tokens, 0)
+        self._booked[decision_id] = _Booking(endpoint_id, load, expires_s)
+        heappush(self._due, (expires_s, decision_id))
         self._account(endpoint_id, load, 1)
 
-    def move(self, decision_id: str, endpoint_id: str) -> None:
-        """The request went to another endpoint after all."""
+    def move(self, decision_id: str, endpoint_id: str, prefill_tokens: int) -> None:
+        """The request went to another endpoint, and has that many tokens to compute there."""
         booking = self._booked.get(decision_id)
-        if booking is not None and booking.endpoint_id != endpoint_id:
+        if booking is not None:
             self._account(booking.endpoint_id, booking.load, -1)
             booking.endpoint_id = endpoint_id
+            booking.load = Load(1, prefill_tokens, booking.load.context_tokens, 0)
+            booking.expires_s = self._clock() + self._lease_s
             self._account(endpoint_id, booking.load, 1)
 
     def first_token(self, decision_id: str) -> None:
@@ -95,9 +93,9 @@ class Reservations:
             return
         booking.expires_s = self._clock() + self._lease_s
         if not booking.load.decoding:
-            change = Totals(0, -booking.load.prefill_tokens, 0, 1)
-            booking.load.add(change)
-            self._account(booking.endpoint_id, change, 1)
+            self._account(booking.endpoint_id, booking.load, -1)
+            booking.load = Load(1, 0, booking.load.context_tokens, 1)
+            self._account(booking.endpoint_id, booking.load, 1)
 
     def progress(self, decision_id: str) -> None:
         """The request is alive: its lease begins anew."""
@@ -110,43 +108,47 @@ class Reservations:
         if booking is None:
             return False
         self._account(booking.endpoint_id, booking.load, -1)
+        if len(self._due) > 64 + 2 * len(self._booked):
+            self._due = [(b.expires_s, d) for d, b in self._booked.items()]
+            heapify(self._due)
         return True
 
     def expire(self) -> list[str]:
         """End bookings whose lease ran out; returns their decision ids."""
         now = self._clock()
-        late = [d for d, booking in self._booked.items() if booking.expires_s < now]
-        for decision_id in late:
-            self.release(decision_id)
+        late = []
+        while self._due and self._due[0][0] < now:
+            _, decision_id = heappop(self._due)
+            booking = self._booked.get(decision_id)
+            if booking is None:
+                continue
+            if booking.expires_s < now:
+                self.release(decision_id)
+                late.append(decision_id)
+            else:
+                heappush(self._due, (booking.expires_s, decision_id))
         return late
 
-    def _account(self, endpoint_id: str, load: Totals, sign: int) -> None:
-        self._own.setdefault(endpoint_id, Totals()).add(load, sign)
+    def _account(self, endpoint_id: str, load: Load, sign: int) -> None:
+        self._table.add(_OWN, endpoint_id, load, sign)
         self._changed.add(endpoint_id)
 
     def in_flight(self, endpoint_ids: Sequence[str]) -> InFlight:
         """Load over all replicas, in the order of the endpoints."""
-        now = self._clock()
-        sums = np.zeros((4, len(endpoint_ids)))
-        live = [p.totals for p in self._peers.values() if now - p.heard_s <= PEER_SILENT_S]
-        for totals in (self._own, *live):
-            for i, endpoint_id in enumerate(endpoint_ids):
-                if found := totals.get(endpoint_id):
-                    sums[0, i] += found.requests
-                    sums[1, i] += found.prefill_tokens
-                    sums[2, i] += found.context_tokens
-                    sums[3, i] += found.decoding
-        return InFlight(*sums)
+        return self._table.total((_OWN, *self._live_peers()), endpoint_ids)
+
+    def _live_peers(self) -> list[str]:
+        oldest_s = self._clock() - PEER_SILENT_S
+        return [router_id for router_id, p in self._peers.items() if p.heard_s >= oldest_s]
 
     @property
     def live_peers(self) -> int:
         """Other replicas heard from lately."""
-        now = self._clock()
-        return sum(now - peer.heard_s <= PEER_SILENT_S for peer in self._peers.values())
+        return len(self._live_peers())
 
     def announcement(self, full: bool, now_unix_ms: int) -> InFlightDelta | None:
         """What changed since the last announcement, or everything; None when nothing did."""
-        named = [e for e, t in self._own.items() if t.requests] if full else list(self._changed)
+        named = self._table.loaded(_OWN) if full else sorted(self._changed)
         if not full and not named:
             return None
         self._changed.clear()
@@ -156,38 +158,47 @@ class Reservations:
             seq=self._seq,
             full=full,
             sent_unix_ms=now_unix_ms,
-            endpoints=[_message(e, self._own[e]) for e in named],
+            endpoints=[_message(e, self._table.get(_OWN, e)) for e in named],
         )
 
     def hear(self, delta: InFlightDelta) -> None:
         """Take another replica's announcement; late ones are ignored."""
-        if delta.router_id == self._router_id:
+        router_id = delta.router_id
+        if router_id in (_OWN, self._router_id) or len(delta.endpoints) > MAX_ANNOUNCED:
             return
-        peer = self._peers.setdefault(delta.router_id, _Peer())
         now = self._clock()
-        restarted = now - peer.heard_s > PEER_SILENT_S
-        if delta.seq <= peer.seq and not restarted:
+        peer = self._peers.get(router_id)
+        silent = peer is None or now - peer.heard_s > PEER_SILENT_S
+        if peer is not None and delta.seq <= peer.seq and not silent:
             return
-        peer.seq, peer.heard_s = delta.seq, now
-        if delta.full or restarted:
-            peer.totals = {}
-        for load in delta.endpoints:
-            peer.totals[load.endpoint_id] = Totals(
-                load.requests, load.prefill_tokens, load.context_tokens, load.decoding_requests
+        if peer is None and len(self._peers) >= MAX_PEERS:
+            return
+        self._peers[router_id] = _Peer(delta.seq, now)
+        if delta.full or silent:
+            self._table.drop(router_id)
+        for told in delta.endpoints:
+            load = Load(
+                told.requests,
+                min(told.prefill_tokens, 1 << 40),
+                min(told.context_tokens, 1 << 40),
+                told.decoding_requests,
             )
+            self._table.put(router_id, told.endpoint_id, load)
 
-    def forget_silent_peers(self) -> None:
-        """Drop replicas that have not been heard for a while."""
+    def tidy(self, endpoint_ids: Collection[str]) -> None:
+        """Forget replicas that fell silent, and endpoints that are gone and carry nothing."""
         now = self._clock()
-        for router_id in [r for r, p in self._peers.items() if now - p.heard_s > PEER_SILENT_S * 4]:
+        for router_id in [r for r, p in self._peers.items() if now - p.heard_s > FORGET_PEER_S]:
             del self._peers[router_id]
+            self._table.drop(router_id)
+        self._table.prune(endpoint_ids)
 
 
-def _message(endpoint_id: str, totals: Totals) -> EndpointInFlight:
+def _message(endpoint_id: str, load: Load) -> EndpointInFlight:
     return EndpointInFlight(
         endpoint_id=endpoint_id,
-        requests=totals.requests,
-        prefill_tokens=totals.prefill_tokens,
-        context_tokens=totals.context_tokens,
-        decoding_requests=totals.decoding,
+        requests=load.requests,
+        prefill_tokens=load.prefill_tokens,
+        context_tokens=load.context_tokens,
+        decoding_requests=load.decoding,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from farsight import discovery, subjects
+from farsight import discovery, keys, subjects, table
 from farsight import metrics as shared_metrics
 from farsight.index.remote import RemoteIndex
 from farsight.latency.remote import RemotePredictor
@@ -49,6 +49,7 @@ from services.router.wire import decode_call, encode_reply
 Context = grpc.aio.ServicerContext[Any, Any]
 ANNOUNCE_S = 0.02
 ANNOUNCE_ALL_S = 1.0
+GAUGES_PER_TURN = 200
 MAX_INFLIGHT_BYTES = 1 << 20
 
 
@@ -59,6 +60,8 @@ class RouterService(router_pb2_grpc.RouterServicer):
         self._parts = parts
         self._settings = settings
         self._router = RequestRouter(parts)
+        self._streams: set[asyncio.Task[Any]] = set()
+        self._over = False
 
     async def Route(self, request: RouteRequest, context: Context) -> RouteReply:
         """Decide and reserve."""
@@ -73,10 +76,32 @@ class RouterService(router_pb2_grpc.RouterServicer):
     ) -> ReportSummary:
         """Take what became of decisions."""
         summary = ReportSummary()
-        async for event in request_iterator:
-            summary.events += 1
-            summary.unknown_decisions += not self._parts.outcomes.take(event)
+        stream = asyncio.current_task()
+        assert stream is not None, "gRPC runs each call in a task"
+        self._streams.add(stream)
+        try:
+            async for event in request_iterator:
+                summary.events += 1
+                summary.unknown_decisions += not self._parts.outcomes.take(event)
+        except asyncio.CancelledError:
+            if not self._over:
+                raise
+            stream.uncancel()
+        finally:
+            self._streams.discard(stream)
         return summary
+
+    async def end_reports(self, stopping: asyncio.Event) -> None:
+        """When this replica stops: take reports until no decision is open, then end the streams.
+
+        Clients keep a stream open for as long as they live; the server would wait for them.
+        """
+        await stopping.wait()
+        while self._parts.outcomes.open_decisions:
+            await asyncio.sleep(ANNOUNCE_S)
+        self._over = True
+        for stream in self._streams:
+            stream.cancel()
 
     async def Status(self, request: RouterStatusRequest, context: Context) -> RouterStatusReply:
         """What this replica sees and did."""
@@ -92,7 +117,9 @@ def _parts(settings: RouterSettings, runtime: Runtime) -> tuple[RouterParts, Sam
         )
     fleet = Fleet(settings.inhibit_s)
     memory = ApproximateMemory(settings.approximate_blocks)
-    reservations = Reservations(settings.replica_id, settings.reservation_lease_s)
+    reservations = Reservations(
+        settings.replica_id, settings.reservation_lease_s, first_seq=time.time_ns() // 1_000_000
+    )
     lengths = OutputLengths(settings.default_output_tokens)
     samples = SampleSender(runtime.bus)
     parts = RouterParts(
@@ -119,7 +146,7 @@ async def _announce(parts: RouterParts, runtime: Runtime) -> None:
         if full:
             all_at = now + ANNOUNCE_ALL_S
             parts.outcomes.expire()
-            parts.reservations.forget_silent_peers()
+            parts.reservations.tidy(parts.fleet.endpoints)
         delta = parts.reservations.announcement(full, int(time.time() * 1000))
         if delta is not None:
             await runtime.bus.publish(subject, delta.SerializeToString(), "inflight")
@@ -141,11 +168,13 @@ async def _watch_state(parts: RouterParts, runtime: Runtime) -> None:
     while True:
         ids = tuple(parts.fleet.endpoints)
         in_flight = parts.reservations.in_flight(ids)
-        for endpoint_id, requests in zip(ids, in_flight.requests, strict=True):
-            metrics.in_flight.labels(endpoint_id).set(requests)
-            metrics.load_age_seconds.labels(endpoint_id).set(
-                parts.fleet.load_age_ms(endpoint_id) / 1000
-            )
+        for i, endpoint_id in enumerate(ids):
+            if i % GAUGES_PER_TURN == GAUGES_PER_TURN - 1:
+                await asyncio.sleep(0)
+            if endpoint_id in parts.fleet.endpoints:
+                metrics.in_flight.labels(endpoint_id).set(in_flight.requests[i])
+                age_s = parts.fleet.load_age_ms(endpoint_id) / 1000
+                metrics.load_age_seconds.labels(endpoint_id).set(age_s)
         inhibited = sum(parts.fleet.is_inhibited(e) for e in ids)
         metrics.endpoints.labels("ready").set(len(ids) - inhibited)
         metrics.endpoints.labels("inhibited").set(inhibited)
@@ -153,18 +182,27 @@ async def _watch_state(parts: RouterParts, runtime: Runtime) -> None:
         await asyncio.sleep(1)
 
 
+async def _warm(runtime: Runtime) -> None:
+    """Compile or load the kernels, so that the first decision need not."""
+    await asyncio.to_thread(keys.warm)
+    await asyncio.to_thread(table.warm)
+    runtime.readiness.set("kernels", True)
+
+
 @asynccontextmanager
 async def build(settings: RouterSettings, runtime: Runtime) -> AsyncIterator[None]:
     """Wire the router to etcd, NATS and the server; drain the samples at the end."""
     runtime.readiness.set("endpoints", False, "no endpoint is registered")
+    runtime.readiness.set("kernels", False, "kernels are being compiled")
     parts, samples = _parts(settings, runtime)
 
     def on_endpoints(values: Mapping[str, bytes]) -> None:
-        parts.fleet.update(values)
+        parts.outcomes.void(parts.fleet.update(values))
         parts.prompts.preload(parts.fleet.endpoints)
         found = bool(parts.fleet.endpoints)
         runtime.readiness.set("endpoints", found, "no endpoint is registered")
 
+    runtime.spawn("kernels", _warm(runtime))
     watch = runtime.etcd.watch
     runtime.spawn("endpoints", watch(discovery.ENDPOINTS_PREFIX, on_endpoints))
     runtime.spawn("bundles", watch(discovery.BUNDLES_PREFIX, parts.forecaster.update))
@@ -174,7 +212,9 @@ async def build(settings: RouterSettings, runtime: Runtime) -> AsyncIterator[Non
     runtime.spawn("announce", _announce(parts, runtime))
     runtime.spawn("samples", samples.run())
     runtime.spawn("state", _watch_state(parts, runtime))
-    router_pb2_grpc.add_RouterServicer_to_server(RouterService(parts, settings), runtime.server)
+    service = RouterService(parts, settings)
+    runtime.spawn("reports", service.end_reports(runtime.stopping))
+    router_pb2_grpc.add_RouterServicer_to_server(service, runtime.server)
     runtime.expose("farsight.v1.Router")
     yield
     await samples.drain(settings.drain_s)

@@ -28,12 +28,13 @@ def router_status(replica_id: str, parts: RouterParts, decisions: int) -> Router
 def _endpoints(parts: RouterParts) -> list[EndpointStatus]:
     ids = tuple(sorted(parts.fleet.endpoints))
     in_flight = parts.reservations.in_flight(ids)
+    confidences = parts.prefixes.confidences()
     rows = []
     for i, endpoint_id in enumerate(ids):
         endpoint = parts.fleet.endpoints[endpoint_id]
         tally = parts.outcomes.tallies.get(endpoint_id, NO_TALLY)
         predicted_ms, actual_ms = parts.outcomes.recent_ttft_ms(endpoint_id)
-        confidence = parts.outcomes.confidence.get(endpoint_id, Confidence.UNSPECIFIED)
+        confidence = confidences.get(endpoint_id, Confidence.UNSPECIFIED)
         rows.append(
             EndpointStatus(
                 endpoint_id=endpoint_id,

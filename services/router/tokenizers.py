@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from farsight.errors import InvalidField, NoEndpoint
 from farsight.keys import Tokens
 from farsight.log import get_logger
+from services.router import metrics
 from services.router.chat import Chat, render, wants_parts
 
 log = get_logger(__name__)
@@ -27,27 +27,31 @@ class ModelTokenizer:
 
     def of_text(self, text: str) -> Tokens:
         """Ids of a completion prompt, special tokens added."""
-        return _array(self.backend.encode(text, add_special_tokens=True))
+        return self._encode("text", text, True)
 
     def of_chat(self, chat: Chat) -> Tokens:
         """Ids of a chat; the template writes the special tokens itself.
 
         :raises InvalidField: the template refuses the chat.
         """
-        text = render(self.backend, chat, self.content_parts)
-        return _array(self.backend.encode(text, add_special_tokens=False))
+        return self._encode("chat", render(self.backend, chat, self.content_parts), False)
 
-
-def _array(ids: list[int]) -> npt.NDArray[np.uint32]:
-    return np.array(ids, np.uint32)
+    def _encode(self, field: str, text: str, special: bool) -> Tokens:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidField(field, f"Unicode text: {error.reason}") from error
+        return np.array(self.backend.encode(text, add_special_tokens=special), np.uint32)
 
 
 def load(source: str) -> ModelTokenizer:
-    """Load from a path or hub id; blocking. Raises OSError or ValueError when there is none."""
+    """Load from a path or hub id; blocking. What it raises depends on what is wrong there."""
     # Imported late: it takes seconds, and routers that only see token ids never need it.
     from transformers import AutoTokenizer
 
     backend = AutoTokenizer.from_pretrained(source)
+    # The first call drops truncation and padding settings; later ones may share it among threads.
+    backend.encode("warm")
     parts = bool(backend.chat_template) and wants_parts(backend)
     return ModelTokenizer(backend, len(backend), parts)
 
@@ -56,18 +60,22 @@ class Tokenizers:
     """Tokenizers by source, each loaded once, in a thread."""
 
     def __init__(self) -> None:
-        self._loading: dict[str, asyncio.Task[ModelTokenizer]] = {}
+        self._loading: dict[str, asyncio.Task[ModelTokenizer | str]] = {}
 
     def preload(self, source: str) -> None:
         """Begin to load, so that the first request need not wait."""
         if source and source not in self._loading:
-            self._loading[source] = asyncio.create_task(asyncio.to_thread(load, source))
-            self._loading[source].add_done_callback(lambda task: self._loaded(source, task))
+            self._loading[source] = asyncio.create_task(self._load(source))
 
-    def _loaded(self, source: str, task: "asyncio.Task[ModelTokenizer]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("tokenizer not loaded", extra={"source": source, "error": str(error)})
+    async def _load(self, source: str) -> ModelTokenizer | str:
+        """The tokenizer, or why there is none; it is tried again after RETRY_LOAD_S."""
+        try:
+            return await asyncio.to_thread(load, source)
+        except Exception as error:  # a broken file raises whatever its parser raises
+            metrics.tokenizers_failed.inc()
+            log.warning("tokenizer not loaded", extra={"source": source, "error": repr(error)})
             asyncio.get_running_loop().call_later(RETRY_LOAD_S, self._loading.pop, source, None)
+            return repr(error)
 
     async def get(self, source: str) -> ModelTokenizer:
         """The tokenizer of a source.
@@ -78,17 +86,18 @@ class Tokenizers:
         loading = self._loading.get(source)
         if loading is None:
             raise NoEndpoint("the model has no tokenizer; send token_ids")
-        try:
-            return await asyncio.shield(loading)
-        except (OSError, ValueError, ImportError, KeyError) as error:
-            raise NoEndpoint(f"the model's tokenizer is not loaded: {error}") from error
+        tokenizer = await asyncio.shield(loading)
+        if isinstance(tokenizer, str):
+            raise NoEndpoint(f"the model's tokenizer is not loaded: {tokenizer}")
+        return tokenizer
 
     def vocabulary_size(self, source: str) -> int | None:
         """Size of a vocabulary, None until its tokenizer is loaded."""
         loading = self._loading.get(source)
-        if loading is None or not loading.done() or loading.cancelled() or loading.exception():
+        if loading is None or not loading.done() or loading.cancelled():
             return None
-        return loading.result().vocabulary_size
+        tokenizer = loading.result()
+        return None if isinstance(tokenizer, str) else tokenizer.vocabulary_size
 
 
 def check_ids(tokens: Tokens, vocabulary_size: int | None) -> None:

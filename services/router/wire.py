@@ -8,8 +8,9 @@ from farsight.errors import InvalidField
 from farsight.index.match import Confidence
 from farsight.pb.router_pb2 import Candidate, RoutedEndpoint, RouteReply, RouteRequest
 from services.router.chat import parse_chat
-from services.router.fleet import Endpoint
+from services.router.decisions import Latency
 from services.router.prompts import Prompt, RouteCall
+from services.router.roster import Endpoint
 from services.router.route import Decision
 from services.router.samples import latency_message
 
@@ -17,6 +18,7 @@ MAX_ID_CHARS = 128
 MAX_NAME_CHARS = 512
 MAX_EXCLUDED = 4096
 MAX_OUTPUT_TOKENS = 1 << 24
+MAX_AGE_MS = 2**32 - 1
 
 
 def decode_call(request: RouteRequest, max_prompt_bytes: int) -> RouteCall:
@@ -65,6 +67,7 @@ def _slo(request: RouteRequest, field: str) -> float | None:
 def _prompt(request: RouteRequest, max_bytes: int) -> Prompt:
     kind = request.WhichOneof("prompt")
     if kind == "token_ids":
+        _sized("token_ids", len(request.token_ids), max_bytes)
         if len(request.token_ids) % 4:
             raise InvalidField("token_ids", "4 bytes an id, uint32 little-endian")
         return np.frombuffer(request.token_ids, "<u4")
@@ -93,16 +96,17 @@ def _sized(field: str, size_bytes: int, limit: int) -> None:
 
 def encode_reply(decision: Decision, explain: bool, return_token_ids: bool) -> RouteReply:
     """The answer to a Route call."""
-    opened, chosen = decision.opened, decision.choice.position
+    opened, seen, chosen = decision.opened, decision.candidates, decision.choice.position
+    answered = [_endpoint(decision.roster.endpoints[row]) for row in decision.answered]
     reply = RouteReply(
         decision_id=opened.decision_id,
         request_id=opened.request_id,
-        endpoint=_endpoint(decision.endpoints[chosen]),
-        alternatives=[_endpoint(decision.endpoints[i]) for i in _ranked(decision) if i != chosen],
-        predicted=latency_message(opened.latencies[chosen]),
+        endpoint=answered[0],
+        alternatives=answered[1:],
+        predicted=latency_message(opened.latencies[0]),
         prompt_tokens=opened.prompt_tokens,
-        cached_tokens=opened.cached_tokens[chosen],
-        confidence=decision.candidates.confidence[chosen].value,
+        cached_tokens=opened.cached_tokens[0],
+        confidence=Confidence(int(seen.confidence[chosen])).value,
         bundle_version=opened.bundle_version,
         profile=opened.profile,
         picker_reason=decision.choice.pick.reason,
@@ -110,15 +114,10 @@ def encode_reply(decision: Decision, explain: bool, return_token_ids: bool) -> R
         decision_ms=opened.decision_ms,
     )
     if explain:
-        reply.candidates.extend(_candidate(decision, i) for i in _ranked(decision))
+        reply.candidates.extend(_candidates(decision))
     if return_token_ids:
         reply.token_ids = decision.tokens.astype("<u4").tobytes()
     return reply
-
-
-def _ranked(decision: Decision) -> list[int]:
-    """Positions, best total first; filtered ones last."""
-    return [int(i) for i in np.argsort(-decision.choice.totals, kind="stable")]
 
 
 def _endpoint(endpoint: Endpoint) -> RoutedEndpoint:
@@ -129,14 +128,28 @@ def _endpoint(endpoint: Endpoint) -> RoutedEndpoint:
     )
 
 
-def _candidate(decision: Decision, row: int) -> Candidate:
+def _candidates(decision: Decision) -> list[Candidate]:
+    """Every candidate: the chosen one, the others best first, filtered ones last."""
+    choice = decision.choice
+    scored = [row for row, dropped_by in enumerate(choice.filtered_by) if not dropped_by]
+    names = [name for name, _ in choice.scores]
+    columns = zip(*(column.tolist() for _, column in choice.scores), strict=True)
+    scores_of = dict(zip(scored, columns, strict=True)) if names else {}
+    return [
+        _candidate(decision, row, dict(zip(names, scores_of.get(row, ()), strict=False)))
+        for row in choice.ranked()
+    ]
+
+
+def _candidate(decision: Decision, row: int, scores: dict[str, float]) -> Candidate:
     seen, choice = decision.candidates, decision.choice
     total = float(choice.totals[row])
-    scored = [i for i, dropped_by in enumerate(choice.filtered_by) if not dropped_by]
-    scores = {}
-    if row in scored:
-        at = scored.index(row)
-        scores = {name: float(column[at]) for name, column in choice.scores}
+    latency = Latency(
+        float(seen.ttft_q50_ms[row]),
+        float(seen.ttft_q90_ms[row]),
+        float(seen.tpot_q50_ms[row]),
+        float(seen.tpot_q90_ms[row]),
+    )
     return Candidate(
         endpoint_id=seen.endpoint_ids[row],
         filtered_by=choice.filtered_by[row],
@@ -144,10 +157,10 @@ def _candidate(decision: Decision, row: int) -> Candidate:
         host_tokens=int(seen.host_tokens[row]),
         storage_tokens=int(seen.storage_tokens[row]),
         cached_tokens=int(seen.cached_tokens[row]),
-        confidence=Confidence(seen.confidence[row]).value,
-        index_age_ms=int(min(seen.index_age_ms[row], 2**32 - 1)),
-        load_age_ms=int(min(seen.load_age_ms[row], 2**32 - 1)),
-        predicted=latency_message(decision.opened.latencies[row]),
+        confidence=Confidence(int(seen.confidence[row])).value,
+        index_age_ms=int(min(seen.index_age_ms[row], MAX_AGE_MS)),
+        load_age_ms=int(min(seen.load_age_ms[row], MAX_AGE_MS)),
+        predicted=latency_message(latency),
         scores=scores,
         total_score=total if math.isfinite(total) else 0.0,
         in_flight_requests=int(seen.in_flight_requests[row]),

@@ -89,7 +89,9 @@ class Sidecar:
             self._description = description
             self._offered = True
             try:
-                await self._live(description, source)
+                # In a task of its own: Python 3.11 leaves the owner of a TaskGroup whose child has
+                # failed marked as being cancelled.
+                await asyncio.create_task(self._live(description, source))
             except* EngineReplaced:
                 log.warning("the engine process is another one")
             await self._withdraw("the engine process is another one")

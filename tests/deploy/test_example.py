@@ -1,8 +1,12 @@
 """The example overlay: sidecars, etcd and NATS beside the base."""
 
 import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
+
+import yaml
 
 from tests.conftest import binary
 from tests.deploy.rendering import DEPLOY, Manifest, containers_of, of_kind, pod_of, render
@@ -124,3 +128,29 @@ def test_nats_accepts_its_configuration(tmp_path: Path) -> None:
 
     assert 'store_dir: "/data"' in text
     assert done.returncode == 0
+
+
+def test_sidecar_component_fits_engines_and_stores_that_exist_already(tmp_path: Path) -> None:
+    """An overlay as `deploy/README.md` shows it: own namespace, own etcd and NATS, own engines."""
+    shutil.copy(DEPLOY / EXAMPLE / "engines.yaml", tmp_path)
+    deploy = os.path.relpath(DEPLOY.resolve(), tmp_path.resolve())
+    overlay = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "models",
+        "resources": [f"{deploy}/base", "engines.yaml"],
+        "components": [f"{deploy}/components/sidecar"],
+        "configMapGenerator": [
+            {"name": "settings", "behavior": "merge", "literals": ["FARSIGHT_ETCD=etcd.infra:2379"]}
+        ],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+
+    manifests = render(str(tmp_path))
+
+    (settings,) = of_kind(manifests, "ConfigMap").values()
+    assert settings["data"]["FARSIGHT_ETCD"] == "etcd.infra:2379"
+    assert settings["data"]["FARSIGHT_LISTEN"] == "0.0.0.0:9000"
+    (sidecar,) = pod_of(of_kind(manifests, "Deployment")["example-pool"])["initContainers"]
+    assert sidecar["envFrom"][0]["configMapRef"]["name"] == settings["metadata"]["name"]
+    assert {m["metadata"].get("namespace", "models") for m in manifests} == {"models"}

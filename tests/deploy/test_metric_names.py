@@ -51,6 +51,16 @@ def test_every_matcher_names_an_existing_label() -> None:
     assert wrong == []
 
 
+def test_every_grouping_is_by_existing_labels() -> None:
+    """`by (...)` names labels of the metrics of its query."""
+    labels = {s: set(m.labels) for m in declared_metrics().values() for s in m.series}
+
+    for where, query in all_queries().items():
+        possible = TARGET_LABELS.union(*(labels.get(s, set()) for s in series_in(query)))
+        for grouping in re.findall(r"\bby \(([^)]*)\)", query):
+            assert {label.strip() for label in grouping.split(",")} <= possible, where
+
+
 def test_every_metric_is_on_the_page_once() -> None:
     """The page has one row per declared metric, with the labels that it has."""
     rows = list(documented())

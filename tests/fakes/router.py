@@ -50,6 +50,7 @@ class FakeRouter(router_pb2_grpc.RouterServicer):
         self.request_ids: list[str] = []
         self.events: list[ReportEvent] = []
         self.summaries = 0
+        self.status = RouterStatusReply(replica_id="fake")
         self._server = Server(listen)
         self.address = self._server.address
         router_pb2_grpc.add_RouterServicer_to_server(self, self._server.grpc)
@@ -57,6 +58,7 @@ class FakeRouter(router_pb2_grpc.RouterServicer):
     async def start(self) -> None:
         """Begin to serve."""
         await self._server.start()
+        await self._server.set_serving(True)
 
     async def stop(self) -> None:
         """Vanish at once."""
@@ -86,8 +88,8 @@ class FakeRouter(router_pb2_grpc.RouterServicer):
         return ReportSummary(events=count)
 
     async def Status(self, request: RouterStatusRequest, context: Context) -> RouterStatusReply:
-        """Nothing but a name."""
-        return RouterStatusReply(replica_id="fake")
+        """The scripted `status`."""
+        return self.status
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.router.candidates import Candidates, Mask, RequestView
-from services.router.plugins import filter_plugin
+from services.router.plugins import NotNegative, Positive, Share, filter_plugin
 
 
 @filter_plugin("prefix-cache-affinity")
@@ -17,9 +17,9 @@ class PrefixCacheAffinity:
     loaded other endpoint, by tokens in flight over the measured peak prefill rate.
     """
 
-    threshold: float = 0.8
-    max_ttft_penalty_ms: float = 18_000.0
-    peak_prefill_tokens_per_s: float = 15_928.0
+    threshold: Share = 0.8
+    max_ttft_penalty_ms: NotNegative = 18_000.0
+    peak_prefill_tokens_per_s: Positive = 15_928.0
 
     def __call__(self, request: RequestView, candidates: Candidates) -> Mask:
         """The warm endpoints, or all of them when affinity is released."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.router.candidates import Candidates, Floats, RequestView
-from services.router.plugins import scorer
+from services.router.plugins import NotNegative, scorer
 
 
 @scorer("marginal-cost", "balance")
@@ -17,7 +17,7 @@ class MarginalCost:
     every decode on the endpoint by the request's own prefill time: that is the harm.
     """
 
-    harm_weight: float = 1.0
+    harm_weight: NotNegative = 1.0
 
     def __call__(self, request: RequestView, candidates: Candidates) -> Floats:
         """1 for the cheapest candidate."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.router.candidates import Candidates, Floats, RequestView
-from services.router.plugins import scorer
+from services.router.plugins import Positive, scorer
 
 
 @scorer("token-load", "distribution")
@@ -13,7 +13,7 @@ from services.router.plugins import scorer
 class TokenLoad:
     """1 - (tokens in flight + own uncached tokens) / `capacity_tokens`, at least 0."""
 
-    capacity_tokens: int = 4_194_304
+    capacity_tokens: Positive = 4_194_304.0
 
     def __call__(self, request: RequestView, candidates: Candidates) -> Floats:
         """1 for an endpoint with nothing to prefill."""

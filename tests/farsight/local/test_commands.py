@@ -23,8 +23,8 @@ def test_a_pod_publishes_events_with_replay_under_its_own_topic() -> None:
     assert json.loads(after(command.argv, "--kv-events-config")) == {
         "enable_kv_cache_events": True,
         "publisher": "zmq",
-        "endpoint": "tcp://127.0.0.1:5557",
-        "replay_endpoint": "tcp://127.0.0.1:5558",
+        "endpoint": "tcp://*:5557",
+        "replay_endpoint": "tcp://*:5558",
         "topic": "kv@pod-1@tiny",
     }
 

@@ -1,0 +1,55 @@
+"""The `farsight` command line: commands, and errors as one line each."""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.exceptions import TyperException
+
+from farsight.cli.route import route
+from farsight.cli.status import status
+from farsight.cli.top import top
+from farsight.errors import EtcdUnavailable, FarsightError, InvalidField, UnknownModel
+
+BAD_ARGUMENTS = 2
+
+app = typer.Typer(
+    name="farsight",
+    help="Look into a Farsight fleet: who is alive, why a request goes where, how it performs.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(status)
+app.command()(route)
+app.command()(top)
+
+
+def main() -> None:
+    """Entry point of the `farsight` script."""
+    logging.getLogger().addHandler(logging.NullHandler())
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    :returns: its exit code: 0, 1 when something is away or wrong, 2 for bad arguments.
+    """
+    try:
+        shown = list(arguments) or ["--help"]
+        return app(shown, prog_name="farsight", standalone_mode=False) or 0
+    except TyperException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except EtcdUnavailable as error:
+        return _fail(f"{str(error).partition(': ')[0]} does not answer; see --etcd", 1)
+    except (InvalidField, UnknownModel) as error:
+        return _fail(str(error), BAD_ARGUMENTS)
+    except FarsightError as error:
+        return _fail(str(error), 1)
+
+
+def _fail(message: str, exit_code: int) -> int:
+    typer.echo(f"farsight: {message}", err=True)
+    return exit_code

@@ -1,0 +1,38 @@
+"""Calls to replicas that may be gone: their answer, or in words why there is none."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import grpc
+import grpc.aio
+
+from farsight.channel import connect
+
+T = TypeVar("T")
+
+ANSWER_LIMIT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """A replica did not answer; `why` is in words."""
+
+    why: str
+
+
+LATE = NoAnswer(f"no answer in {ANSWER_LIMIT_S:g} s")
+
+
+async def ask(address: str, call: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T | NoAnswer:
+    """What `call` gets from the replica at `address` (host:port) within ANSWER_LIMIT_S."""
+    try:
+        async with asyncio.timeout(ANSWER_LIMIT_S), connect(address) as channel:
+            return await call(channel)
+    except TimeoutError:
+        return LATE
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            return NoAnswer("unreachable")
+        return NoAnswer(f"{error.code().name}: {error.details()}")

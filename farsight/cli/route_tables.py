@@ -1,0 +1,109 @@
+"""A decision as tables: what was known of each candidate, and what that was worth."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from farsight.cli import words
+from farsight.cli.route_explanation import Candidate, Explanation
+
+CHOSEN = "→"
+
+
+def render(decision: Explanation) -> RenderableType:
+    """The decision, its reasons, and both tables."""
+    return Group(
+        *_summary(decision),
+        Text(),
+        Text("What is known", "bold"),
+        _known(decision.candidates),
+        Text("What it is worth", "bold"),
+        _worth(decision.candidates),
+    )
+
+
+def _summary(decision: Explanation) -> Iterator[Text]:
+    model = f"bundle {decision.bundle_version}" if decision.bundle_version else "analytic model"
+    lines = (
+        ("endpoint", f"{decision.endpoint_id}  {decision.url}"),
+        ("because", decision.picker_reason or "no reason given"),
+        ("then", ", ".join(decision.alternatives) or "no alternative"),
+        (
+            "prompt",
+            f"{words.count(decision.prompt_tokens)} tokens, "
+            f"{words.count(decision.cached_tokens)} of them cached "
+            f"({decision.confidence or 'confidence unknown'})",
+        ),
+        ("profile", f"{decision.profile}, latency from the {model}"),
+        ("fallbacks", ", ".join(decision.fallbacks) or "none"),
+        ("decided", f"in {decision.decision_ms:.2f} ms by router {decision.router}"),
+        ("decision", f"{decision.decision_id} (its reservation is released)"),
+    )
+    for name, value in lines:
+        yield Text(f"{name:<10}", "bold").append(value, "not bold")
+
+
+def _table(left: Sequence[str], right: Sequence[str]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for header in left:
+        table.add_column(header, overflow="fold")
+    for header in right:
+        table.add_column(header, justify="right", overflow="fold")
+    return table
+
+
+def _name(candidate: Candidate) -> tuple[str, Text]:
+    mark = CHOSEN if candidate.is_chosen else ""
+    return mark, Text(candidate.endpoint_id, "bold" if candidate.is_chosen else "")
+
+
+def _known(candidates: Sequence[Candidate]) -> Table:
+    table = _table(
+        ("endpoint", "index"),
+        (
+            *("index\nage", "load\nage", "prefix\ndevice", "tokens\nhost", "\nstorage"),
+            *("cached\ntokens", "in flight\nrequests", "prefill\ntokens"),
+        ),
+    )
+    for candidate in candidates:
+        table.add_row(
+            *_name(candidate),
+            words.confidence(candidate.confidence or words.NOTHING),
+            words.age(candidate.index_age_ms),
+            words.age(candidate.load_age_ms),
+            words.count(candidate.device_tokens),
+            words.count(candidate.host_tokens),
+            words.count(candidate.storage_tokens),
+            words.count(candidate.cached_tokens),
+            words.count(candidate.in_flight_requests),
+            words.count(candidate.in_flight_prefill_tokens),
+        )
+    return table
+
+
+def _worth(candidates: Sequence[Candidate]) -> Table:
+    scorers = sorted({name for candidate in candidates for name in candidate.scores})
+    latencies = ("TTFT ms\nq50", "\nq90", "TPOT ms\nq50", "\nq90")
+    table = _table(("endpoint",), (*latencies, *scorers, "total"))
+    table.add_column("filtered by", overflow="fold")
+    for candidate in candidates:
+        scored = not candidate.filtered_by
+        table.add_row(
+            *_name(candidate),
+            words.latency(candidate.ttft_q50_ms),
+            words.latency(candidate.ttft_q90_ms),
+            words.latency(candidate.tpot_q50_ms),
+            words.latency(candidate.tpot_q90_ms),
+            *(_score(candidate.scores.get(name)) for name in scorers),
+            _score(candidate.total_score if scored else None),
+            Text(candidate.filtered_by, "red"),
+        )
+    return table
+
+
+def _score(value: float | None) -> str:
+    return words.NOTHING if value is None else f"{value:.3f}"

@@ -1,0 +1,60 @@
+"""Index answers as the router reads them."""
+
+import numpy as np
+import pytest
+
+from farsight.errors import InvalidField
+from farsight.index.local import LocalIndex
+from farsight.index.match import Confidence
+from farsight.index.remote import decode
+from farsight.index.state import KvIndex
+from farsight.pb.index_pb2 import MatchReply
+from tests.farsight.index.messages import Cache
+
+
+def test_columns_become_arrays() -> None:
+    """One row per endpoint, in order."""
+    found = decode(
+        MatchReply(
+            endpoint_ids=["a", "b"],
+            device_blocks=[3, 0],
+            host_blocks=[1, 2],
+            storage_blocks=[0, 7],
+            age_ms=[5, 2**32 - 1],
+            confidence=[1, 2],
+        )
+    )
+
+    assert found.endpoint_ids == ("a", "b")
+    assert found.device_blocks.tolist() == [3, 0]
+    assert found.storage_blocks.dtype == np.uint32
+    assert found.age_ms.tolist() == [5, 2**32 - 1]
+    assert [Confidence(c) for c in found.confidence] == [Confidence.EXACT, Confidence.DEGRADED]
+
+
+@pytest.mark.parametrize(
+    "missing", ["device_blocks", "host_blocks", "storage_blocks", "age_ms", "confidence"]
+)
+def test_columns_of_unequal_length_are_refused(missing: str) -> None:
+    """No row is made up."""
+    columns = ("device_blocks", "host_blocks", "storage_blocks", "age_ms", "confidence")
+    reply = MatchReply(endpoint_ids=["a"])
+    for column in columns:
+        if column != missing:
+            getattr(reply, column).append(1)
+
+    with pytest.raises(InvalidField):
+        decode(reply)
+
+
+async def test_the_embedded_twin_answers_from_its_index() -> None:
+    """Same question, same columns."""
+    index = KvIndex(lambda: 1.0, print)
+    cache = Cache("a")
+    index.apply(cache.store(1, 2))
+    index.heard(cache.heartbeat())
+
+    found = await LocalIndex(index).match(np.array([1, 2, 3], np.uint64), ["a"])
+
+    assert found.device_blocks.tolist() == [2]
+    assert found.confidence.tolist() == [Confidence.EXACT]

@@ -1,0 +1,102 @@
+"""One epoch: batches in, deltas out, bad batches understood."""
+
+import pytest
+
+from farsight.bus import Bus
+from services.sidecar.frames import Frame
+from services.sidecar.mirror import Mirror
+from services.sidecar.publisher import DeltaPublisher
+from services.sidecar.stream import Resync
+from services.sidecar.tracker import BadBatches, Tracker
+from tests.fakes.engine import body_of, removed, stored
+from tests.fakes.kv_reader import KvReader, keys_in
+from tests.services.sidecar.events_for import LAYOUT, keys_of, tokens_of
+from tests.waiting import eventually
+
+A, B = tokens_of(1), tokens_of(2)
+BAD = Frame(7, b"\xc1")
+
+
+def tracker_on(bus: Bus, bad: BadBatches | None = None) -> tuple[Tracker, DeltaPublisher]:
+    """A tracker in its first epoch."""
+    publisher = DeltaPublisher(bus, "pod")
+    publisher.begin()
+    return Tracker(Mirror(LAYOUT), publisher, bad or BadBatches()), publisher
+
+
+async def test_history_is_published_as_what_is_left_of_it(bus: Bus) -> None:
+    """One delta with the blocks held at its end, none for what came and went."""
+    reader = KvReader(bus, "pod")
+    await bus.flush()
+    tracker, publisher = tracker_on(bus)
+
+    tracker.apply(Frame(0, body_of([stored([1, 2], A + B)])))
+    await tracker.flush()
+    tracker.apply(Frame(1, body_of([removed([2])])))
+    await tracker.flush()
+    assert (publisher.seq, tracker.reason) == (0, "catching-up")
+    await tracker.caught_up()
+
+    await eventually(lambda: reader.seq == 1)
+    assert (reader.device, tracker.reason) == (keys_in(keys_of(A)), "")
+
+
+async def test_batches_of_a_slice_share_a_delta(bus: Bus) -> None:
+    """Live batches are published when the slice is done."""
+    tracker, publisher = tracker_on(bus)
+    await tracker.caught_up()
+
+    tracker.apply(Frame(0, body_of([stored([1], A)])))
+    tracker.apply(Frame(1, body_of([stored([2], B, parent=1)])))
+    await tracker.flush()
+    await tracker.flush()
+
+    assert (publisher.seq, publisher.changed_blocks, tracker.block_count) == (1, 2, 2)
+
+
+async def test_an_empty_cache_needs_no_delta(bus: Bus) -> None:
+    """The epoch itself says that everything before it is void."""
+    tracker, publisher = tracker_on(bus)
+
+    await tracker.caught_up()
+
+    assert (publisher.seq, tracker.reason) == (0, "")
+
+
+async def test_a_bad_batch_in_the_history_degrades(bus: Bus) -> None:
+    """It would be bad again: the stream goes on."""
+    tracker, _ = tracker_on(bus)
+
+    tracker.apply(BAD)
+    tracker.apply(Frame(8, body_of([stored([1], A)])))
+    await tracker.caught_up()
+
+    assert (tracker.reason, tracker.block_count) == ("undecodable-events", 1)
+
+
+async def test_a_bad_live_batch_is_read_again_ever_more_rarely(bus: Bus) -> None:
+    """Each try doubles the wait; between them the endpoint stays DEGRADED."""
+    now = [0.0]
+    tracker, _ = tracker_on(bus, BadBatches(first_reread_s=5, clock=lambda: now[0]))
+    await tracker.caught_up()
+    reread_at = []
+
+    for second in range(40):
+        now[0] = second
+        try:
+            tracker.apply(BAD)
+        except Resync:
+            reread_at.append(second)
+
+    assert reread_at == [0, 5, 15, 35]
+    assert tracker.reason == "undecodable-events"
+
+
+async def test_a_bad_batch_is_logged_once(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
+    """The counter has the others."""
+    tracker, _ = tracker_on(bus)
+
+    for _ in range(3):
+        tracker.apply(BAD)
+
+    assert [r.message for r in caplog.records] == ["KV events not decodable"]
