@@ -22,6 +22,8 @@ FIELD_KEY = "farsight-field"
 # Status messages travel in HTTP/2 headers, which clients take up to 8 KiB of.
 MAX_STATUS_CHARS = 1024
 MAX_REQUEST_ID_CHARS = 128
+# Without this, two servers may share a port, and each gets some of the other's calls.
+_SERVER_OPTIONS = (*MESSAGE_OPTIONS, ("grpc.so_reuseport", 0))
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: FarsightError) -> NoReturn:
@@ -104,7 +106,7 @@ class Server:
     """A grpc.aio server with health and reflection."""
 
     def __init__(self, listen: str) -> None:
-        self.grpc = grpc.aio.server(interceptors=[_Interceptor()], options=MESSAGE_OPTIONS)
+        self.grpc = grpc.aio.server(interceptors=[_Interceptor()], options=_SERVER_OPTIONS)
         self._host = listen.rpartition(":")[0]
         port = self.grpc.add_insecure_port(listen)
         self.address = f"{self._host}:{port}"

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from farsight.cli import words
 from farsight.cli.route_explanation import Candidate, Explanation
+from farsight.cli.tables import fitted, new_table
 
 CHOSEN = "→"
 
@@ -19,9 +19,10 @@ def render(decision: Explanation) -> RenderableType:
         *_summary(decision),
         Text(),
         Text("What is known", "bold"),
-        _known(decision.candidates),
+        fitted(_known(decision.candidates)),
+        Text(),
         Text("What it is worth", "bold"),
-        _worth(decision.candidates),
+        fitted(_worth(decision.candidates)),
     )
 
 
@@ -46,33 +47,21 @@ def _summary(decision: Explanation) -> Iterator[Text]:
         yield Text(f"{name:<10}", "bold").append(value, "not bold")
 
 
-def _table(left: Sequence[str], right: Sequence[str]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    for header in left:
-        table.add_column(header, overflow="fold")
-    for header in right:
-        table.add_column(header, justify="right", overflow="fold")
-    return table
-
-
 def _name(candidate: Candidate) -> tuple[str, Text]:
     mark = CHOSEN if candidate.is_chosen else ""
     return mark, Text(candidate.endpoint_id, "bold" if candidate.is_chosen else "")
 
 
 def _known(candidates: Sequence[Candidate]) -> Table:
-    table = _table(
-        ("endpoint", "index"),
-        (
-            *("index\nage", "load\nage", "prefix\ndevice", "tokens\nhost", "\nstorage"),
-            *("cached\ntokens", "in flight\nrequests", "prefill\ntokens"),
-        ),
+    figures = (
+        *("index\nage", "load\nage", "prefix\ndevice", "tokens\nhost", "\nstorage"),
+        *("cached\ntokens", "in\nflight", "prefill\ntokens"),
     )
+    table = new_table(("", "endpoint", "index", *figures), figures, ("index",))
     for candidate in candidates:
         table.add_row(
             *_name(candidate),
-            words.confidence(candidate.confidence or words.NOTHING),
+            words.confidence(candidate.confidence),
             words.age(candidate.index_age_ms),
             words.age(candidate.load_age_ms),
             words.count(candidate.device_tokens),
@@ -87,9 +76,9 @@ def _known(candidates: Sequence[Candidate]) -> Table:
 
 def _worth(candidates: Sequence[Candidate]) -> Table:
     scorers = sorted({name for candidate in candidates for name in candidate.scores})
-    latencies = ("TTFT ms\nq50", "\nq90", "TPOT ms\nq50", "\nq90")
-    table = _table(("endpoint",), (*latencies, *scorers, "total"))
-    table.add_column("filtered by", overflow="fold")
+    latencies = ("TTFT ms\nq50", "\nq90", "TPOT ms\nq50", " \nq90")
+    figures = (*latencies, *(name.replace("-", "-\n", 1) for name in scorers), "total")
+    table = new_table(("", "endpoint", *figures, "filtered by"), figures)
     for candidate in candidates:
         scored = not candidate.filtered_by
         table.add_row(

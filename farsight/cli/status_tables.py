@@ -2,17 +2,22 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from farsight.cli import words
 from farsight.cli.status_report import SERVING, Bundle, Endpoint, Fleet, IndexSource, Report
+from farsight.cli.tables import fitted, new_table
 
-NUMERIC = frozenset(
-    {"uptime", "block tokens", "KV blocks", "load age", "samples", "lag", "device", "host", "age"}
+FIGURES = frozenset(
+    {
+        *("uptime", "block\ntokens", "KV\nblocks", "load\nage", "samples"),
+        *("lag", "age", "device\nblocks", "host\nblocks"),
+    }
 )
+STATES = frozenset({"service", "address", "epoch", "lease", "confidence", "version"})
 
 
 def render(report: Report) -> RenderableType:
@@ -24,22 +29,18 @@ def render(report: Report) -> RenderableType:
         *_section("Latency bundles", _bundles(fleet)),
         *_section("KV index", _index(fleet)),
         *_facts(fleet),
-        Text(),
         *_verdict(report),
     )
 
 
 def _section(title: str, table: Table) -> Iterator[RenderableType]:
     yield Text(title, "bold")
-    yield table if table.row_count else Text("  none\n", "dim")
+    yield fitted(table) if table.row_count else Text("none", "dim")
+    yield Text()
 
 
 def _table(*headers: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for header in headers:
-        right = header in NUMERIC
-        table.add_column(header, justify="right" if right else "left", overflow="fold")
-    return table
+    return new_table(headers, FIGURES, STATES)
 
 
 def _services(fleet: Fleet) -> Table:
@@ -58,8 +59,8 @@ def _services(fleet: Fleet) -> Table:
 
 def _endpoints(fleet: Fleet) -> Table:
     table = _table(
-        *("endpoint", "url", "pool", "model", "block tokens", "KV blocks", "epoch"),
-        *("lease", "load age"),
+        *("endpoint", "url", "pool", "model", "block\ntokens", "KV\nblocks"),
+        *("epoch", "lease", "load\nage"),
     )
     for endpoint in fleet.endpoints:
         table.add_row(
@@ -115,13 +116,16 @@ def _loaded(bundle: Bundle) -> Text:
 
 
 def _index(fleet: Fleet) -> Table:
-    table = _table(*("endpoint", "indexer", "confidence", "lag", "age", "device", "host", "reason"))
+    table = _table(
+        *("endpoint", "indexer", "confidence", "lag", "age", "device\nblocks", "host\nblocks"),
+        "reason",
+    )
     registered = {endpoint.endpoint_id for endpoint in fleet.endpoints}
     for source in fleet.index:
         table.add_row(
             Text(source.endpoint_id),
             Text(source.indexer),
-            words.confidence(source.confidence or words.NOTHING),
+            words.confidence(source.confidence),
             words.count(source.lag_deltas),
             words.age(source.age_ms),
             words.count(source.device_blocks),
@@ -142,12 +146,16 @@ def _facts(fleet: Fleet) -> Iterator[Text]:
     yield Text(f"Trainer leader: {fleet.trainer_leader or 'none'}")
     live = sorted({profile.profile for profile in fleet.profiles})
     yield Text(f"Live profile:   {' / '.join(live) or 'unknown, no router answers'}")
+    yield Text()
 
 
-def _verdict(report: Report) -> Sequence[Text]:
+def _verdict(report: Report) -> Sequence[RenderableType]:
     if report.is_whole:
         fleet = report.fleet
         counted = f"{len(fleet.services)} services, {len(fleet.endpoints)} endpoints"
         return [Text(f"Whole: {counted}", "bold green")]
     title = Text(f"Not whole, {len(report.problems)} found:", "bold red")
-    return [title, *(Text(f"  {problem}", "red") for problem in report.problems)]
+    return [
+        title,
+        *(Padding(Text(problem, "red"), (0, 0, 0, 2), expand=False) for problem in report.problems),
+    ]

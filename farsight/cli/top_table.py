@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from farsight.cli import words
 from farsight.cli.enums import known_age_ms
+from farsight.cli.tables import fitted, new_table
 from farsight.cli.top_state import EndpointRow, TopState, fetch
 
 __all__ = ["TopState", "fetch", "render"]
@@ -16,7 +16,7 @@ __all__ = ["TopState", "fetch", "render"]
 
 def render(state: TopState) -> RenderableType:
     """The header, the table, and what is away."""
-    return Group(_header(state), _table(state.endpoints), *_notes(state))
+    return Group(_header(state), Text(), fitted(_table(state.endpoints)), *_notes(state))
 
 
 def _header(state: TopState) -> Text:
@@ -37,28 +37,29 @@ def _bundle(version: int) -> str:
 
 
 def _table(endpoints: Sequence[EndpointRow]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=len(endpoints) > 1)
-    cached_share = _share(
-        sum(e.cached_tokens_actual for e in endpoints), sum(e.prompt_tokens for e in endpoints)
+    figures = (
+        *("\nrequests", "in\nflight", "cached tok.\npredicted", "\nactual"),
+        *("TTFT ms\npred.", " \nactual"),
     )
-    predicted_share = _share(
-        sum(e.cached_tokens_predicted for e in endpoints), sum(e.prompt_tokens for e in endpoints)
-    )
-    table.add_column("endpoint", footer="all", overflow="fold")
-    for header, footer in (
-        ("\nrequests", words.count(sum(e.requests for e in endpoints))),
-        ("in\nflight", words.count(sum(e.in_flight_requests for e in endpoints))),
-        ("cached tokens\npredicted", predicted_share),
-        ("\nactual", cached_share),
-        ("TTFT ms\npredicted", ""),
-        ("\nactual", ""),
-    ):
-        table.add_column(header, footer=footer, justify="right", overflow="fold")
-    table.add_column("index")
-    table.add_column("load\nage", justify="right")
+    headers = ("endpoint", *figures, "index", "load\nage")
+    table = new_table(headers, (*figures, "load\nage"), ("index",))
     for endpoint in endpoints:
         table.add_row(*_cells(endpoint))
+    if len(endpoints) > 1:
+        table.add_section()
+        table.add_row(*_sums(endpoints), style="bold")
     return table
+
+
+def _sums(endpoints: Sequence[EndpointRow]) -> tuple[str, ...]:
+    prompt_tokens = sum(e.prompt_tokens for e in endpoints)
+    return (
+        "all",
+        words.count(sum(e.requests for e in endpoints)),
+        words.count(sum(e.in_flight_requests for e in endpoints)),
+        _cached(sum(e.cached_tokens_predicted for e in endpoints), prompt_tokens),
+        _cached(sum(e.cached_tokens_actual for e in endpoints), prompt_tokens),
+    )
 
 
 def _cells(endpoint: EndpointRow) -> tuple[RenderableType, ...]:
@@ -73,17 +74,15 @@ def _cells(endpoint: EndpointRow) -> tuple[RenderableType, ...]:
         _cached(endpoint.cached_tokens_actual, endpoint.prompt_tokens),
         words.latency(endpoint.ttft_predicted_ms),
         words.latency(endpoint.ttft_actual_ms),
-        words.confidence(endpoint.confidence or words.NOTHING),
+        words.confidence(endpoint.confidence),
         words.age(known_age_ms(endpoint.load_age_ms)),
     )
 
 
 def _cached(tokens: int, prompt_tokens: int) -> str:
-    return f"{words.count(tokens)} {_share(tokens, prompt_tokens):>4}" if prompt_tokens else "-"
-
-
-def _share(tokens: int, prompt_tokens: int) -> str:
-    return f"{tokens / prompt_tokens:.0%}" if prompt_tokens else words.NOTHING
+    if not prompt_tokens:
+        return words.NOTHING
+    return f"{words.tokens(tokens)} {tokens / prompt_tokens:>4.0%}"
 
 
 def _notes(state: TopState) -> list[Text]:

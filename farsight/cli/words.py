@@ -5,12 +5,21 @@ from rich.text import Text
 NOTHING = "-"
 NEVER = "never"
 
-_STYLES = {"EXACT": "green", "DEGRADED": "bold red", "APPROXIMATE": "yellow"}
+_CONFIDENCES = {
+    "EXACT": ("exact", "green"),
+    "DEGRADED": ("DEGRADED", "bold red"),
+    "APPROXIMATE": ("approx", "yellow"),
+}
 
 
 def count(number: float) -> str:
     """A whole number with thousands separated."""
     return f"{number:,.0f}"
+
+
+def tokens(number: float) -> str:
+    """A sum of tokens: to the token below a million."""
+    return count(number) if number < 1e6 else f"{number / 1e6:,.1f} M"
 
 
 def duration(seconds: float) -> str:
@@ -41,5 +50,5 @@ def latency(latency_ms: float) -> str:
 
 
 def confidence(name: str) -> Text:
-    """A confidence in its colour."""
-    return Text(name.lower() if name == "EXACT" else name, _STYLES.get(name, "dim"))
+    """A confidence in its colour; empty when it was not said."""
+    return Text(*_CONFIDENCES.get(name, (NOTHING, "dim")))

@@ -26,6 +26,9 @@ from farsight.local.programs import PROJECT_ROOT
 from farsight.local.ready import State
 
 CONCURRENCY = 5
+LOG_WIDTH = 120  # without a terminal
+# Three caches hold the groups' prefixes once, but not three times.
+KV_BLOCKS = 260
 RUN_DIR = PROJECT_ROOT / "build" / "demo"
 FIGURES = PROJECT_ROOT / "build" / "demo.json"
 
@@ -49,6 +52,8 @@ class Demo:
     def __init__(self, keep: bool) -> None:
         self._keep = keep
         self._console = Console()
+        if not self._console.is_terminal:
+            self._console = Console(width=LOG_WIDTH)
         self._versions: list[int] = []
         self._started_s = time.monotonic()
 
@@ -59,7 +64,9 @@ class Demo:
             "[bold]Starting etcd, NATS, three vLLM pods and Farsight on this machine[/] "
             f"(logs: {RUN_DIR.relative_to(PROJECT_ROOT)})"
         )
-        async with Fleet(FleetSpec(flags=FLAGS), RUN_DIR, self._progress) as fleet:
+        async with Fleet(
+            FleetSpec(kv_blocks=KV_BLOCKS, flags=FLAGS), RUN_DIR, self._progress
+        ) as fleet:
             start_s = time.monotonic() - self._started_s
             async with self._clients(fleet) as (http, etcd, routers):
                 await self._wait_for_endpoints(etcd, len(fleet.engines))

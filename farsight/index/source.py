@@ -90,7 +90,7 @@ class Source:
 
     def has_gap(self, now_s: float) -> bool:
         """A delta was announced, or a later one came, and it is not there."""
-        if False:
+        if self.pending:
             return True
         late_since_s = self.behind_since_s
         return late_since_s is not None and now_s - late_since_s > IN_FLIGHT_GRACE_S

@@ -6,14 +6,13 @@ mirror. Ends that come in quick succession are answered with growing pauses.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NoReturn
 
 import zmq.asyncio
 
 from farsight.log import get_logger
 from services.sidecar import metrics
-from services.sidecar.changes import Tier
 from services.sidecar.mirror import BlockLayout, Mirror
 from services.sidecar.publisher import DeltaPublisher
 from services.sidecar.settings import SidecarSettings
@@ -89,8 +88,7 @@ class KvFollower:
 
     def contents(self) -> Contents:
         """All that is held now."""
-        held: Mapping[Tier, list[bytes]] = self._tracker.held()
-        return Contents(self._publisher.epoch, self._publisher.seq, held)
+        return Contents(self._publisher.epoch, self._publisher.seq, self._tracker.held())
 
     async def run(self) -> NoReturn:
         """Follow epoch after epoch until cancelled."""

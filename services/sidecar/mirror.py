@@ -1,9 +1,8 @@
 """The exact mirror of one engine rank's KV cache: which blocks it holds, under which block keys.
 
-An engine names a block by its own hash. The mirror keeps, per tier, engine hash -> packed block
-keys (8 bytes for each canonical block in the engine block), and how many physical copies beyond the
-first there are, because an engine announces copies one by one. Only the first copy and the last
-removal change what the endpoint holds.
+An engine names a block by its own hash, and announces physical copies one by one. Per tier, the
+mirror keeps the keys of each block and counts the copies: only the first copy and the last removal
+change what the endpoint holds.
 
 Hashes are content addresses within one life of an engine, so a hash that is known on any tier has
 the same keys everywhere. A block whose keys cannot be known (its parent is unknown, its span has
@@ -31,6 +30,7 @@ from farsight.keys import chain, pack, seed_of
 from services.sidecar.changes import Action, ChangeLog, Tier
 from services.sidecar.events import AllBlocksCleared, BlockHash, BlockRemoved, BlockStored, Event
 from services.sidecar.extras import fold
+from services.sidecar.holding import ORPHAN, HeldKeys, Holding
 
 TIER_OF_MEDIUM = {
     None: Tier.DEVICE,
@@ -43,7 +43,6 @@ TIER_OF_MEDIUM = {
 INDEXED_GROUPS = frozenset(
     {None, "full_attention", "mla_attention", "sink_full_attention"}
 )  # the hit length of the other kinds is no contiguous prefix
-_ORPHAN = b""
 _MAX_SEEDS = 4096
 
 
@@ -56,32 +55,6 @@ class BlockLayout:
     key_block_tokens: int
 
 
-class _Holding:
-    """Blocks of one tier; `key_count` is in canonical blocks, `orphans` in engine blocks."""
-
-    __slots__ = ("copies", "key_count", "keys", "orphans")
-
-    def __init__(self) -> None:
-        self.keys: dict[BlockHash, bytes] = {}
-        self.copies: dict[BlockHash, int] = {}
-        self.key_count = 0
-        self.orphans = 0
-
-    def add(self, block: BlockHash, keys: bytes) -> None:
-        """Hold a block that is not held."""
-        self.keys[block] = keys
-        self.key_count += len(keys) // 8
-        self.orphans += keys == _ORPHAN
-
-    def discard(self, block: BlockHash) -> bytes | None:
-        """Drop a block; its keys, or None when it is not held."""
-        keys = self.keys.pop(block, None)
-        if keys is not None:
-            self.key_count -= len(keys) // 8
-            self.orphans -= keys == _ORPHAN
-        return keys
-
-
 class Mirror:
     """Owned and changed by one task; `count_copies` is False for engines that announce reused
     blocks again (`kv_cache_report_mode` full), where a second announcement is no second copy."""
@@ -92,7 +65,7 @@ class Mirror:
         self._layout = layout
         self._max_blocks = max_blocks
         self._count_copies = count_copies
-        self._holdings = {tier: _Holding() for tier in Tier}
+        self._holdings = {tier: Holding() for tier in Tier}
         self._host_used = False
         self._seeds: dict[str, int] = {}
         self._group: int | None = None
@@ -122,9 +95,9 @@ class Mirror:
         """Canonical blocks held on a tier."""
         return self._holdings[tier].key_count
 
-    def held(self, tier: Tier) -> list[bytes]:
-        """Packed keys of the blocks on a tier, one item for each engine block, in no order."""
-        return list(self._holdings[tier].keys.values())
+    def held(self, tier: Tier) -> HeldKeys:
+        """Keys on a tier, in no order."""
+        return self._holdings[tier].keys()
 
     def lose(self, reason: str) -> None:
         """Part of the history is missing; the first reason stays."""
@@ -146,7 +119,7 @@ class Mirror:
                 self._clear(log)
 
     def _clear(self, log: ChangeLog) -> None:
-        self._holdings[Tier.DEVICE] = _Holding()
+        self._holdings[Tier.DEVICE] = Holding()
         if not self._host_used:
             self._lost = ""
         log.add(Action.CLEAR, Tier.DEVICE)
@@ -156,20 +129,12 @@ class Mirror:
         if tier is None or not event.block_hashes or not self._is_indexed(event):
             return
         holding = self._holdings[tier]
-        if len(holding.keys) + len(event.block_hashes) > self._max_blocks:
+        if len(holding) + len(event.block_hashes) > self._max_blocks:
             self._give_up("mirror-full", len(event.block_hashes))
             return
         for block, keys in zip(event.block_hashes, self._keys_of(event), strict=True):
-            known = holding.keys.get(block)
-            if known is not None:
-                if self._count_copies:
-                    holding.copies[block] = holding.copies.get(block, 0) + 1
-                if known != _ORPHAN or keys == _ORPHAN:
-                    continue
-                holding.discard(block)
-            holding.add(block, keys)
-            if keys != _ORPHAN:
-                log.add(Action.STORE, tier, keys)
+            if fresh := holding.store(block, keys, count_copy=self._count_copies):
+                log.add(Action.STORE, tier, fresh)
 
     def _remove(self, event: BlockRemoved, log: ChangeLog) -> None:
         tier = self._tier(event.medium)
@@ -177,15 +142,11 @@ class Mirror:
             return
         holding = self._holdings[tier]
         for block in event.block_hashes:
-            if copies := holding.copies.pop(block, 0):
-                if copies > 1:
-                    holding.copies[block] = copies - 1
-                continue
-            keys = holding.discard(block)
-            if keys is None:
+            gone = holding.release(block)
+            if gone is None:
                 self._ignored["unknown-removal"] += 1
-            elif keys != _ORPHAN:
-                log.add(Action.REMOVE, tier, keys)
+            elif gone:
+                log.add(Action.REMOVE, tier, gone)
 
     def _tier(self, medium: str | None) -> Tier | None:
         tier = TIER_OF_MEDIUM.get(medium)
@@ -228,9 +189,9 @@ class Mirror:
     def _find(self, block: BlockHash) -> bytes:
         """Keys of a block on any tier; empty when they are not known."""
         for holding in self._holdings.values():
-            if keys := holding.keys.get(block):
+            if keys := holding.get(block):
                 return keys
-        return _ORPHAN
+        return ORPHAN
 
     def _keys_of(self, event: BlockStored) -> list[bytes]:
         """Packed keys of each block of a span; those that are known already are looked up."""
@@ -291,7 +252,4 @@ class Mirror:
     def check_integrity(self) -> None:
         """Assert the mirror's own invariants; for tests and idle times."""
         for holding in self._holdings.values():
-            assert all(count > 0 for count in holding.copies.values())
-            assert holding.copies.keys() <= holding.keys.keys()
-            assert holding.orphans == sum(keys == _ORPHAN for keys in holding.keys.values())
-            assert holding.key_count * 8 == sum(len(keys) for keys in holding.keys.values())
+            holding.check_integrity()

@@ -16,6 +16,7 @@ from farsight.log import get_logger
 from farsight.subjects import KV_BUCKET, token
 from services.sidecar import metrics
 from services.sidecar.changes import Tier
+from services.sidecar.holding import HeldKeys
 from services.sidecar.publisher import unix_ms
 from services.sidecar.wire import encode_snapshot, encode_snapshot_reply
 
@@ -24,16 +25,15 @@ log = get_logger(__name__)
 CHANGED_SHARE = 0.25
 MIN_CHANGED_BLOCKS = 1024
 CHECK_S = 1.0
-PIECES_PER_SLICE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What an endpoint holds after delta `seq`: packed keys by tier, one item per engine block."""
+    """What an endpoint holds after delta `seq`, by tier."""
 
     epoch: int
     seq: int
-    held: Mapping[Tier, list[bytes]]
+    held: Mapping[Tier, HeldKeys]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Snapshots:
         if position is None:
             raise BusUnavailable("the KV events are being read again")
         contents = self._contents()
-        keys = {tier: await _join(pieces) for tier, pieces in contents.held.items()}
+        keys = {tier: await held.pack() for tier, held in contents.held.items()}
         data = encode_snapshot(self._endpoint_id, contents.epoch, contents.seq, keys, unix_ms())
         try:
             await self._bus.put_object(KV_BUCKET, self.object_name, data)
@@ -149,12 +149,3 @@ class Snapshots:
             await self._bus.delete_object(KV_BUCKET, self.object_name)
         except BusUnavailable as error:
             log.info("snapshot not deleted", extra={"error": str(error)})
-
-
-async def _join(pieces: list[bytes]) -> bytes:
-    """Join many short pieces without holding up the event loop."""
-    joined = []
-    for at in range(0, len(pieces), PIECES_PER_SLICE):
-        joined.append(b"".join(pieces[at : at + PIECES_PER_SLICE]))
-        await asyncio.sleep(0)
-    return b"".join(joined)

@@ -12,8 +12,9 @@ from services.sidecar import metrics
 from services.sidecar.changes import Action, Change, ChangeLog, Tier
 from services.sidecar.events import BadEvents, decode
 from services.sidecar.frames import Frame
+from services.sidecar.holding import HeldKeys
 from services.sidecar.mirror import Mirror
-from services.sidecar.publisher import MAX_DELTA_KEY_BYTES, DeltaPublisher
+from services.sidecar.publisher import DeltaPublisher
 from services.sidecar.stream import Resync
 
 log = get_logger(__name__)
@@ -67,8 +68,8 @@ class Tracker:
         """Canonical blocks held, over all tiers."""
         return self._mirror.block_count
 
-    def held(self) -> Mapping[Tier, list[bytes]]:
-        """Packed keys on each tier."""
+    def held(self) -> Mapping[Tier, HeldKeys]:
+        """Keys on each tier."""
         return {tier: self._mirror.held(tier) for tier in Tier}
 
     def apply(self, frame: Frame) -> None:
@@ -105,12 +106,9 @@ class Tracker:
     async def caught_up(self) -> None:
         """Publish all that is held as the start of the epoch."""
         self._log.take()
+        packed = {tier: await held.pack() for tier, held in self.held().items()}
+        changes = [Change(Action.STORE, tier, keys) for tier, keys in packed.items() if keys]
         self.live = True
-        changes = [
-            Change(Action.STORE, tier, b"".join(pieces[at : at + _PIECES_PER_CHANGE]))
-            for tier, pieces in self.held().items()
-            for at in range(0, len(pieces), _PIECES_PER_CHANGE)
-        ]
         await self._publisher.send(changes)
         self._export()
 
@@ -119,6 +117,3 @@ class Tracker:
             metrics.mirror_blocks.labels(tier.name.lower()).set(self._mirror.held_count(tier))
         for reason, count in self._mirror.take_ignored().items():
             metrics.ignored_events.labels(reason).inc(count)
-
-
-_PIECES_PER_CHANGE = MAX_DELTA_KEY_BYTES // 8

@@ -51,6 +51,7 @@ class FakeRouter(router_pb2_grpc.RouterServicer):
         self.events: list[ReportEvent] = []
         self.summaries = 0
         self.status = RouterStatusReply(replica_id="fake")
+        self.status_calls = 0
         self._server = Server(listen)
         self.address = self._server.address
         router_pb2_grpc.add_RouterServicer_to_server(self, self._server.grpc)
@@ -89,6 +90,7 @@ class FakeRouter(router_pb2_grpc.RouterServicer):
 
     async def Status(self, request: RouterStatusRequest, context: Context) -> RouterStatusReply:
         """The scripted `status`."""
+        self.status_calls += 1
         return self.status
 
 

@@ -38,8 +38,9 @@ class Outcome:
     err: str
 
 
-async def farsight(*arguments: str, columns: int = 120) -> Outcome:
-    """Run the `farsight` command."""
+@asynccontextmanager
+async def started(*arguments: str, columns: int = 120) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The `farsight` command as a process, killed at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "farsight.cli", *arguments),
         cwd=ROOT,
@@ -48,13 +49,24 @@ async def farsight(*arguments: str, columns: int = 120) -> Outcome:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, err = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def ended(process: asyncio.subprocess.Process) -> Outcome:
+    """Wait for the command's end."""
+    out, err = await process.communicate()
     assert process.returncode is not None
     return Outcome(process.returncode, out.decode(), err.decode())
+
+
+async def farsight(*arguments: str, columns: int = 120) -> Outcome:
+    """Run the `farsight` command."""
+    async with started(*arguments, columns=columns) as process:
+        return await ended(process)
 
 
 class FakeIndex(index_pb2_grpc.IndexServicer):

@@ -65,8 +65,11 @@ def load(endpoint_id: str = "e0", age_ms: int | None = 80, inhibited: bool = Fal
     return EndpointLoad(endpoint_id, "router-0", age_ms, inhibited)
 
 
+SERVICES = tuple(map(service, KINDS))
+
+
 def fleet(
-    services: tuple[Service, ...] = tuple(service(kind) for kind in KINDS),
+    services: tuple[Service, ...] = SERVICES,
     endpoints: tuple[Endpoint, ...] = (endpoint(),),
     trainer_leader: str | None = "trainer-7d9c6b5f4-x2v9q",
     loaded_version: int = 3,

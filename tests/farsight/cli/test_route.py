@@ -29,7 +29,7 @@ async def test_explained_and_released(etcd: Etcd) -> None:
 
     assert (outcome.exit_code, outcome.err) == (0, "")
     assert "best total" in outcome.out
-    assert "slo-attainment" in outcome.out
+    assert "0.930" in outcome.out
     (request,) = fleet.router.requests
     assert request.token_ids == b"\1\0\0\0\2\0\0\0\x2c\1\0\0"
     assert (request.slo_ttft_ms, request.slo_tpot_ms) == (200, 30.5)

@@ -1,5 +1,7 @@
 """`farsight top`: merged states, the table, the command."""
 
+import signal
+
 import pytest
 
 from farsight.cli.top_state import TopState, fetch, merge
@@ -8,8 +10,9 @@ from farsight.etcd import Etcd
 from farsight.pb.router_pb2 import EndpointStatus, ModelStatus, RouterStatusReply
 from farsight.pb.types_pb2 import Confidence
 from tests.conftest import free_port
-from tests.farsight.cli.fleet import farsight, register, whole_fleet
+from tests.farsight.cli.fleet import ended, farsight, register, started, whole_fleet
 from tests.farsight.cli.shown import CUT, shown
+from tests.waiting import eventually
 
 EXACT, DEGRADED = Confidence.CONFIDENCE_EXACT, Confidence.CONFIDENCE_DEGRADED
 
@@ -82,7 +85,7 @@ def test_table(columns: int) -> None:
     assert CUT not in page
     assert all(len(line) <= columns for line in page.splitlines())
     row = next(line for line in page.splitlines() if line.strip().startswith("e0"))
-    for figure in ("40", "2,400 60%", "2,000 50%", "50.0", "100", "exact", "30 ms"):
+    for figure in ("40", "2,400  60%", "2,000  50%", "50.0", "100", "exact", "30 ms"):
         assert figure in row
     assert "2 of 2 routers" in page
     assert "model tiny: bundle 7" in page
@@ -129,8 +132,20 @@ async def test_once(etcd: Etcd) -> None:
     assert (outcome.exit_code, outcome.err) == (0, "")
     assert "1 of 2 routers" in outcome.out
     assert f"router {address}: unreachable" in outcome.out
-    assert "3,072" not in outcome.out
     assert "1,536  75%" in outcome.out
+
+
+async def test_live_until_interrupted(etcd: Etcd) -> None:
+    """The table is fetched again and again; Ctrl-C is the normal end."""
+    async with whole_fleet(etcd) as fleet:
+        arguments = ("top", "--etcd", etcd.address, "--interval-s", "0.1")
+        async with started(*arguments) as process:
+            await eventually(lambda: fleet.router.status_calls >= 3)
+            process.send_signal(signal.SIGINT)
+            outcome = await ended(process)
+
+    assert (outcome.exit_code, outcome.err) == (0, "")
+    assert "decisions 42, 0.0/s" in outcome.out
 
 
 async def test_no_router_answers(etcd: Etcd) -> None:

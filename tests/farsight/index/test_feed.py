@@ -110,7 +110,7 @@ def is_exact(feed: IndexFeed, cache: Cache) -> bool:
 
 def count(result: str) -> float:
     """Snapshots that were asked for, by result."""
-    return resyncs_total.labels(result)._value.get()
+    return float(resyncs_total.labels(result)._value.get())
 
 
 async def test_a_life_from_its_start_needs_no_snapshot(bus: Bus, nats_url: str) -> None:

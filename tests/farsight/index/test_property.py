@@ -190,4 +190,4 @@ class Fleet(RuleBasedStateMachine):
 
 
 TestFleet = Fleet.TestCase
-TestFleet.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestFleet.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

@@ -8,6 +8,7 @@ from farsight.index.local import LocalIndex
 from farsight.index.match import Confidence
 from farsight.index.remote import decode
 from farsight.index.state import KvIndex
+from farsight.pb import types_pb2
 from farsight.pb.index_pb2 import MatchReply
 from tests.farsight.index.messages import Cache
 
@@ -21,7 +22,7 @@ def test_columns_become_arrays() -> None:
             host_blocks=[1, 2],
             storage_blocks=[0, 7],
             age_ms=[5, 2**32 - 1],
-            confidence=[1, 2],
+            confidence=[types_pb2.CONFIDENCE_EXACT, types_pb2.CONFIDENCE_DEGRADED],
         )
     )
 
@@ -45,6 +46,17 @@ def test_columns_of_unequal_length_are_refused(missing: str) -> None:
 
     with pytest.raises(InvalidField):
         decode(reply)
+
+
+@pytest.mark.parametrize("value", [-1, 4, 300])
+def test_an_unknown_confidence_is_never_exact(value: int) -> None:
+    """A newer indexer's word that we do not know is no trust, and no error."""
+    reply = MatchReply(
+        endpoint_ids=["a"], device_blocks=[1], host_blocks=[1], storage_blocks=[1], age_ms=[1]
+    )
+    reply.confidence.append(types_pb2.Confidence.ValueType(value))
+
+    assert decode(reply).confidence[0] != Confidence.EXACT
 
 
 async def test_the_embedded_twin_answers_from_its_index() -> None:

@@ -31,12 +31,6 @@ def removes(keys: bytes, tier: Tier = Tier.DEVICE) -> Change:
     return Change(Action.REMOVE, tier, keys)
 
 
-def held(mirror: Mirror, tier: Tier = Tier.DEVICE) -> set[bytes]:
-    """Keys on a tier."""
-    packed = b"".join(mirror.held(tier))
-    return {packed[at : at + 8] for at in range(0, len(packed), 8)}
-
-
 def test_a_span_becomes_chained_keys() -> None:
     """Two blocks from the start of a prompt, then one that continues them."""
     mirror = Mirror(LAYOUT)
@@ -71,6 +65,19 @@ def test_engine_blocks_of_several_canonical_blocks() -> None:
     assert changes == [stores(keys_of(A + B))]
     assert coarse.held_count(Tier.DEVICE) == 2
     assert follow(coarse, remove(1)) == [removes(keys_of(A + B))]
+
+
+async def test_keys_that_engine_blocks_share_are_counted() -> None:
+    """Two 32-token blocks that part in their second half share the key of the first."""
+    mirror = Mirror(BlockLayout("model", 32, 16))
+    first, second = keys_of(A + B), keys_of(A + C)
+
+    assert follow(mirror, store([1], A + B, block_size=32)) == [stores(first)]
+    assert follow(mirror, store([2], A + C, block_size=32)) == [stores(second[8:])]
+    assert mirror.block_count == 3
+    assert sorted(await mirror.held(Tier.DEVICE).pack()) == sorted(first + second[8:])
+    assert follow(mirror, remove(1)) == [removes(first[8:])]
+    assert follow(mirror, remove(2)) == [removes(second)]
 
 
 def test_engine_blocks_that_are_no_multiple_have_keys_of_their_own() -> None:

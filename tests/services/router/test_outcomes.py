@@ -1,0 +1,281 @@
+"""What reports do to reservations, samples, health and statistics."""
+
+from collections.abc import Callable
+
+import pytest
+
+from farsight.pb.router_pb2 import EndpointFailed, Finished, FirstToken, Progress, ReportEvent
+from services.router import metrics, outcomes
+from services.router.decisions import OpenDecision
+from services.router.outcomes import KEEP_UNREPORTED_S, Outcomes
+from services.router.route import RouterParts
+from tests.services.router.given import Clock, opened, parts, record, stored, tokens
+
+KEYS = tokens(0).astype("u8")
+
+
+def finished(decision_id: str = "d", endpoint_id: str = "e0", **fields: object) -> ReportEvent:
+    """A completed request with 50 output tokens."""
+    end: dict[str, object] = {
+        "status": Finished.STATUS_COMPLETED,
+        "ttft_ms": 120.0,
+        "tpot_ms": 11.0,
+        "e2e_ms": 700.0,
+        "output_tokens": 50,
+        "cached_tokens": 48,
+    }
+    made = Finished(**(end | fields))  # type: ignore[arg-type] # fields by name
+    return ReportEvent(decision_id=decision_id, endpoint_id=endpoint_id, finished=made)
+
+
+def failed(endpoint_id: str, next_endpoint_id: str = "", decision_id: str = "d") -> ReportEvent:
+    """A request that an endpoint could not serve."""
+    event = EndpointFailed(reason="refused", next_endpoint_id=next_endpoint_id)
+    return ReportEvent(decision_id=decision_id, endpoint_id=endpoint_id, endpoint_failed=event)
+
+
+def router(clock: Clock | None = None) -> RouterParts:
+    """Parts with two endpoints."""
+    return parts(record("e0"), record("e1"), clock=clock)
+
+
+def open_one(made: RouterParts, decision: OpenDecision | None = None) -> None:
+    """A booked decision for e0."""
+    decision = decision or opened()
+    made.reservations.reserve(decision.decision_id, "e0", 68, 228, 60)
+    made.outcomes.opened(decision, KEYS)
+
+
+def requests(made: RouterParts) -> list[float]:
+    """In flight on e0 and e1."""
+    found: list[float] = made.reservations.in_flight(("e0", "e1")).requests.tolist()
+    return found
+
+
+def queued(made: RouterParts) -> int:
+    """Samples that wait for NATS."""
+    return len(made.outcomes._samples._queue)
+
+
+def test_a_finished_request_frees_its_load_and_makes_a_sample() -> None:
+    """Once: a second report of the same end is unknown."""
+    made = router()
+    open_one(made)
+
+    known = (made.outcomes.take(finished()), made.outcomes.take(finished()))
+
+    assert known == (True, False)
+    assert requests(made) == [0, 0]
+    assert queued(made) == 1
+    tally = made.outcomes.tallies["e0"]
+    assert (tally.requests, tally.cached_tokens_predicted, tally.cached_tokens_actual) == (1, 32, 48)
+    assert tally.prompt_tokens == 100
+    assert made.outcomes.recent_ttft_ms("e0") == (100, 120)
+    assert made.outcomes.recent_ttft_ms("e1") == (0, 0)
+    assert made.lengths.expected("m", 0) == 50
+
+
+def test_first_token_and_progress_reach_the_reservation() -> None:
+    """The request decodes and keeps its lease."""
+    clock = Clock()
+    made = router(clock)
+    open_one(made)
+    clock.now_s += 59
+
+    first = ReportEvent(decision_id="d", endpoint_id="e0", first_token=FirstToken(ttft_ms=1))
+    known = made.outcomes.take(first)
+    clock.now_s += 599
+    progress = ReportEvent(decision_id="d", endpoint_id="e0", progress=Progress(output_tokens=9))
+    still_known = made.outcomes.take(progress)
+    clock.now_s += 599
+    made.outcomes.expire()
+
+    assert known
+    assert still_known
+    assert made.reservations.in_flight(("e0",)).decoding.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        finished("nobody"),
+        failed("e0", decision_id="nobody"),
+        ReportEvent(decision_id="nobody", first_token=FirstToken()),
+        ReportEvent(decision_id="nobody", progress=Progress()),
+        ReportEvent(decision_id="nobody"),
+        ReportEvent(),
+    ],
+)
+def test_a_report_for_an_unknown_decision_is_said_to_be_unknown(event: ReportEvent) -> None:
+    """It changes neither load nor samples."""
+    made = router()
+    open_one(made)
+
+    assert not made.outcomes.take(event)
+    assert requests(made) == [1, 0]
+    assert queued(made) == 0
+
+
+def test_a_failure_that_another_replica_decided_still_counts_against_the_endpoint() -> None:
+    """The report says which endpoint; the decision may be elsewhere."""
+    made = router()
+
+    made.outcomes.take(failed("e0", decision_id="nobody"))
+
+    assert made.fleet.is_inhibited("e0")
+
+
+def test_a_failed_request_moves_to_the_next_endpoint() -> None:
+    """With the tokens that it has to compute there; the sample is of the endpoint that served."""
+    made = router()
+    open_one(made)
+
+    made.outcomes.take(failed("e0", "e1"))
+    moved = requests(made), made.reservations.in_flight(("e1",)).prefill_tokens.tolist()
+    made.outcomes.take(finished(endpoint_id="e1"))
+
+    assert moved == ([0, 1], [100])
+    assert made.fleet.is_inhibited("e0")
+    assert requests(made) == [0, 0]
+    assert made.outcomes._samples._queue[0].endpoint_id == "e1"
+    assert made.outcomes.tallies["e1"].cached_tokens_predicted == 0
+
+
+@pytest.mark.parametrize("next_id", ["", "nobody"])
+def test_a_failed_request_that_was_given_up_is_over(next_id: str) -> None:
+    """An endpoint that was not in the answer is another decision's matter."""
+    made = router()
+    open_one(made)
+
+    made.outcomes.take(failed("e0", next_id))
+
+    assert requests(made) == [0, 0]
+    assert made.outcomes.open_decisions == 0
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        finished(endpoint_id="nobody"),
+        finished(ttft_ms=-1.0),
+        finished(ttft_ms=float("nan")),
+        finished(tpot_ms=float("inf")),
+        finished(e2e_ms=1e12),
+    ],
+    ids=["other endpoint", "negative", "NaN", "infinite", "absurd"],
+)
+def test_a_report_that_cannot_be_true_makes_no_sample(event: ReportEvent) -> None:
+    """The load is freed all the same, and the refusal is counted."""
+    made = router()
+    open_one(made)
+    before = metrics.samples.labels("refused")._value.get()
+
+    assert made.outcomes.take(event)
+    assert requests(made) == [0, 0]
+    assert queued(made) == 0
+    assert metrics.samples.labels("refused")._value.get() == before + 1
+
+
+@pytest.mark.parametrize("status", [Finished.STATUS_CANCELLED, Finished.STATUS_FAILED])
+def test_a_request_that_did_not_complete_is_a_sample_and_no_statistic(
+    status: Finished.Status.ValueType,
+) -> None:
+    """Its output length and TTFT would mislead."""
+    made = router()
+    open_one(made)
+
+    made.outcomes.take(finished(status=status))
+
+    assert queued(made) == 1
+    assert made.outcomes.tallies["e0"].prompt_tokens == 0
+    assert made.lengths.expected("m", 0) == 128
+
+
+def test_an_absent_cached_count_is_not_zero() -> None:
+    """An engine that does not report it says nothing about the prediction."""
+    made = router()
+    open_one(made)
+    event = finished()
+    event.finished.ClearField("cached_tokens")
+
+    made.outcomes.take(event)
+
+    assert made.outcomes.tallies["e0"].prompt_tokens == 0
+    assert not made.outcomes._samples._queue[0].HasField("cached_tokens_actual")
+
+
+def test_a_report_after_the_lease_still_makes_a_sample() -> None:
+    """Slow requests are those that the trainer must not miss."""
+    clock = Clock()
+    made = router(clock)
+    open_one(made, opened(decided_unix_ms=outcomes.now_unix_ms()))
+    before = metrics.reservations_expired._value.get()
+    clock.now_s += 61
+
+    made.outcomes.expire()
+    freed = requests(made)
+    known = made.outcomes.take(finished())
+
+    assert (freed, known) == ([0, 0], True)
+    assert queued(made) == 1
+    assert metrics.reservations_expired._value.get() == before + 1
+
+
+def aged(made: RouterParts, unix_ms: Callable[[], int]) -> Outcomes:
+    """Outcomes over the same parts with a wall clock of the test's."""
+    one = made.outcomes
+    return Outcomes(
+        made.fleet, made.reservations, one._memory, made.lengths, one._samples, unix_ms
+    )
+
+
+def test_decisions_that_nobody_reports_on_are_forgotten() -> None:
+    """Not those that are still booked, however old."""
+    made = router()
+    now_ms = 10_000_000
+    made.outcomes.opened(opened("old", decided_unix_ms=now_ms), KEYS)
+    kept = aged(made, lambda: now_ms + KEEP_UNREPORTED_S * 1000)
+    kept._open.update(made.outcomes._open)
+    kept._open["booked"] = opened("booked", decided_unix_ms=now_ms)
+    kept._open["new"] = opened("new", decided_unix_ms=now_ms + 1)
+    made.reservations.reserve("booked", "e0", 1, 1, 60)
+
+    kept.expire()
+
+    assert set(kept._open) == {"booked", "new"}
+
+
+def test_too_many_open_decisions_end_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its booking, so that neither grows without bound."""
+    monkeypatch.setattr(outcomes, "MAX_OPEN", 3)
+    made = router()
+
+    for i in range(5):
+        open_one(made, opened(f"d{i}"))
+
+    assert made.outcomes.open_decisions == 3
+    assert requests(made) == [3, 0]
+    assert not made.outcomes.take(finished("d1"))
+    assert made.outcomes.take(finished("d2"))
+
+
+def test_an_endpoint_that_left_leaves_no_series_behind() -> None:
+    """Nor does a report that comes after it left; one that restarted keeps its own."""
+    made = router()
+    open_one(made)
+    for endpoint_id in ("e0", "e1"):
+        metrics.in_flight.labels(endpoint_id).set(1)
+        metrics.decisions.labels("predicted", endpoint_id).inc()
+
+    made.outcomes.void(made.fleet.update(stored(record("e1", epoch=2))))
+    made.outcomes.take(finished())
+
+    labels = {
+        sample.labels["endpoint"]
+        for metric in (metrics.in_flight, metrics.decisions, metrics.prompt_tokens)
+        for family in metric.collect()
+        for sample in family.samples
+    }
+    assert "e0" not in labels
+    assert "e1" in labels
+    assert "e0" not in made.outcomes.tallies
