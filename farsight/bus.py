@@ -6,7 +6,8 @@ publishing says False and is counted, everything that needs an answer raises Bus
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,8 @@ from nats.js.errors import BucketNotFoundError, NotFoundError, ObjectNotFoundErr
 from nats.js.object_store import ObjectStore
 
 from farsight import metrics
-from farsight.errors import BusUnavailable
+from farsight.cancellation import cancellation_kept
+from farsight.errors import BadRecord, BusUnavailable
 from farsight.log import get_logger
 
 log = get_logger(__name__)
@@ -29,7 +31,18 @@ Handler = Callable[[str, bytes], None]
 RETRY_S = 0.5
 RECONNECT_S = 0.2
 CALL_TIMEOUT_S = 5.0
+OBJECT_TIMEOUT_S = 20.0
 _TROUBLE = (nats.errors.Error, TimeoutError, OSError)
+
+
+@contextmanager
+def _answered(what: str) -> Iterator[None]:
+    """What NATS refuses or does not answer becomes BusUnavailable."""
+    try:
+        with cancellation_kept():
+            yield
+    except _TROUBLE as error:
+        raise BusUnavailable(f"{what}: {error!r}") from error
 
 
 @dataclass(slots=True)
@@ -133,10 +146,8 @@ class Bus:
 
         :raises BusUnavailable: NATS is away.
         """
-        try:
+        with _answered(f"NATS {self.url}"):
             await self._client.flush(2)
-        except _TROUBLE as error:
-            raise BusUnavailable(f"NATS {self.url}: {error!r}") from error
 
     def subscribe(self, subject: str, handler: Handler) -> Subscription:
         """Call `handler(subject, payload)` for each message; it must be quick."""
@@ -180,10 +191,8 @@ class Bus:
         :raises BusUnavailable: nobody answered in time.
         """
         self._require()
-        try:
+        with _answered(f"request on {subject}"):
             return bytes((await self._client.request(subject, payload, timeout=timeout_s)).data)
-        except _TROUBLE as error:
-            raise BusUnavailable(f"request on {subject}: {error!r}") from error
 
     def _require(self) -> None:
         if not self._client.is_connected:
@@ -205,50 +214,45 @@ class Bus:
 
         :raises BusUnavailable: it could not be stored.
         """
-        try:
+        with _answered(f"object {bucket}/{name}"):
             await (await self._bucket(bucket)).put(name, data)
-        except _TROUBLE as error:
-            raise BusUnavailable(f"object {bucket}/{name}: {error!r}") from error
 
     async def get_object(self, bucket: str, name: str, max_bytes: int) -> bytes | None:
         """Fetch an object and check its digest; None when there is none.
 
-        :raises BusUnavailable: it could not be fetched, or is larger than `max_bytes`.
+        :raises BusUnavailable: it could not be fetched.
+        :raises BadRecord: it is larger than `max_bytes`.
         """
-        try:
-            store = await self._bucket(bucket)
-            info = await store.get_info(name)
-            if (info.size or 0) > max_bytes:
-                raise BusUnavailable(f"object {bucket}/{name}: {info.size} bytes > {max_bytes}")
-            return bytes((await asyncio.wait_for(store.get(name), CALL_TIMEOUT_S * 4)).data or b"")
-        except (ObjectNotFoundError, NotFoundError):
-            return None
-        except _TROUBLE as error:
-            raise BusUnavailable(f"object {bucket}/{name}: {error!r}") from error
+        with _answered(f"object {bucket}/{name}"):
+            try:
+                store = await self._bucket(bucket)
+                info = await store.get_info(name)
+                if (info.size or 0) > max_bytes:
+                    raise BadRecord(f"object {bucket}/{name}: {info.size} bytes > {max_bytes}")
+                found = await asyncio.wait_for(store.get(name), OBJECT_TIMEOUT_S)
+                return bytes(found.data or b"")
+            except (ObjectNotFoundError, NotFoundError):
+                return None
 
     async def delete_object(self, bucket: str, name: str) -> None:
         """Remove an object; it may be gone already.
 
         :raises BusUnavailable: NATS did not answer.
         """
-        try:
-            with contextlib.suppress(ObjectNotFoundError, NotFoundError):
-                await (await self._bucket(bucket)).delete(name)
-        except _TROUBLE as error:
-            raise BusUnavailable(f"object {bucket}/{name}: {error!r}") from error
+        with _answered(f"object {bucket}/{name}"), contextlib.suppress(NotFoundError):
+            await (await self._bucket(bucket)).delete(name)
 
     async def list_objects(self, bucket: str) -> list[str]:
         """Names of the objects in a bucket.
 
         :raises BusUnavailable: NATS did not answer.
         """
-        try:
-            entries = await (await self._bucket(bucket)).list(ignore_deletes=True)
-            return [entry.name for entry in entries]
-        except NotFoundError:
-            return []
-        except _TROUBLE as error:
-            raise BusUnavailable(f"bucket {bucket}: {error!r}") from error
+        with _answered(f"bucket {bucket}"):
+            try:
+                entries = await (await self._bucket(bucket)).list(ignore_deletes=True)
+                return [entry.name for entry in entries]
+            except NotFoundError:
+                return []
 
     async def purge(self) -> None:
         """Delete every stream and bucket: for tests and a fresh demo.
@@ -256,16 +260,15 @@ class Bus:
         :raises BusUnavailable: NATS did not answer.
         """
         js = self._js()
-        try:
+        with _answered("purge"):
             for info in await js.streams_info():
                 await js.delete_stream(str(info.config.name))
-        except _TROUBLE as error:
-            raise BusUnavailable(f"purge: {error!r}") from error
 
     async def ensure_stream(
         self, name: str, subjects: Sequence[str], max_bytes: int, max_age_s: float
     ) -> None:
-        """Create a file-backed stream that drops its oldest messages at its limits.
+        """Create a file-backed stream that drops its oldest messages at its limits; one that is
+        there already stays as it is.
 
         :raises BusUnavailable: NATS did not answer.
         """
@@ -279,14 +282,11 @@ class Bus:
             duplicate_window=min(120, max_age_s),
         )
         js = self._js()
-        try:
+        with _answered(f"stream {name}"):
             try:
                 await js.stream_info(name)
-                await js.update_stream(config)
             except NotFoundError:
                 await js.add_stream(config)
-        except _TROUBLE as error:
-            raise BusUnavailable(f"stream {name}: {error!r}") from error
 
     async def publish_durable(self, subject: str, payload: bytes, dedupe_id: str = "") -> None:
         """Publish to a stream and wait until it is stored.
@@ -294,10 +294,9 @@ class Bus:
         :raises BusUnavailable: it was not stored.
         """
         headers = {"Nats-Msg-Id": dedupe_id} if dedupe_id else None
-        try:
-            await self._js().publish(subject, payload, timeout=CALL_TIMEOUT_S, headers=headers)
-        except _TROUBLE as error:
-            raise BusUnavailable(f"publish to {subject}: {error!r}") from error
+        js = self._js()
+        with _answered(f"publish to {subject}"):
+            await js.publish(subject, payload, timeout=CALL_TIMEOUT_S, headers=headers)
 
     async def consume(
         self,
@@ -314,18 +313,16 @@ class Bus:
         :raises BusUnavailable: the stream is away; call again.
         """
         config = ConsumerConfig(inactive_threshold=60.0) if durable is None else None
-        try:
-            puller = await self._js().pull_subscribe(
-                ">", durable=durable, stream=stream, config=config
-            )
+        js = self._js()
+        with _answered(f"stream {stream}"):
+            puller = await js.pull_subscribe(">", durable=durable, stream=stream, config=config)
             while True:
-                try:
-                    messages = await puller.fetch(batch, timeout=1)
-                except nats.errors.TimeoutError:
-                    await self._js().stream_info(stream)
-                    continue
+                with cancellation_kept():
+                    try:
+                        messages = await puller.fetch(batch, timeout=1)
+                    except nats.errors.TimeoutError:
+                        await js.stream_info(stream)
+                        continue
                 await handler([bytes(m.data) for m in messages])
                 for message in messages:
                     await message.ack()
-        except (NotFoundError, *_TROUBLE) as error:
-            raise BusUnavailable(f"stream {stream}: {error!r}") from error

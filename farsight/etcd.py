@@ -14,6 +14,7 @@ import grpc
 
 from farsight import metrics
 from farsight.addresses import split_host_port
+from farsight.cancellation import cancellation_kept
 from farsight.errors import EtcdUnavailable
 from farsight.log import get_logger
 
@@ -52,15 +53,12 @@ class Etcd:
         :raises EtcdUnavailable: it failed or took longer than CALL_TIMEOUT_S.
         """
         try:
-            result = await asyncio.wait_for(operation, CALL_TIMEOUT_S)
+            with cancellation_kept():
+                result = await asyncio.wait_for(operation, CALL_TIMEOUT_S)
         except (aetcd.ClientError, grpc.RpcError, TimeoutError, OSError) as error:
             metrics.etcd_connected.set(0)
             raise EtcdUnavailable(f"etcd {self.address}: {error!r}") from error
         metrics.etcd_connected.set(1)
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            # wait_for of Python 3.11 loses a cancellation that crosses its result.
-            raise asyncio.CancelledError
         return result
 
     async def get(self, key: str) -> bytes | None:

@@ -77,9 +77,9 @@ class ReplicaPool(Generic[Stub]):
         )
 
     async def call(self, ask: Callable[[Stub], Awaitable[T]], budget_s: float) -> T:
-        """Ask one replica, and the next one when it is unreachable, within the budget.
+        """Ask one replica, and the next one when it is unreachable or refuses, within the budget.
 
-        :raises ReplicasAway: none is known, none is reachable, or the budget ran out.
+        :raises ReplicasAway: none is known, none answered, or the budget ran out.
         """
         why = "none"
         deadline = time.monotonic() + budget_s

@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 
 from farsight import metrics, subjects
 from farsight.bus import Bus
-from farsight.errors import BusUnavailable, InvalidField
+from farsight.errors import BadRecord, BusUnavailable, InvalidField
 from farsight.index.state import KvIndex
 from farsight.log import get_logger
 from farsight.pb.events_pb2 import KvDelta, KvSnapshot, KvSnapshotReply, KvSnapshotRequest, Load
@@ -83,7 +83,7 @@ class IndexFeed:
             endpoint_id = await self._wanted.get()
             try:
                 synced = await self._resync(endpoint_id)
-            except (BusUnavailable, DecodeError, InvalidField) as error:
+            except (BadRecord, BusUnavailable, DecodeError, InvalidField) as error:
                 resyncs_total.labels("failed").inc()
                 log.info("no snapshot yet", extra={"endpoint": endpoint_id, "error": str(error)})
                 synced = False

@@ -124,9 +124,12 @@ class Bundles:
         return live is not None and live.bundle.sha256 == wanted.sha256
 
     async def _load(self, wanted: Wanted) -> None:
-        data = await self._bus.get_object(
-            BUNDLE_BUCKET, wanted.object_name, bundle.MAX_BUNDLE_BYTES
-        )
+        try:
+            data = await self._bus.get_object(
+                BUNDLE_BUCKET, wanted.object_name, bundle.MAX_BUNDLE_BYTES
+            )
+        except BadRecord as error:
+            raise BadBundle("size", str(error)) from error
         if data is None:
             raise BusUnavailable(f"object {wanted.object_name} is not there")
         loaded = await asyncio.to_thread(bundle.load, data, wanted.sha256)

@@ -6,7 +6,7 @@ with an unknown tag are counted and left out. Nothing but BadEvents leaves `deco
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -41,6 +41,7 @@ class BadEvents(FarsightError):
 class BlockStored(Struct, frozen=True, gc=False):
     """A span of blocks is in the cache; `extra_keys` has one entry per block, or is None."""
 
+    kind: ClassVar[str] = "stored"
     block_hashes: Hashes
     parent_block_hash: WireHash | None = None
     token_ids: Annotated[list[Token], Meta(max_length=MAX_TOKENS)] = []
@@ -59,6 +60,7 @@ class BlockStored(Struct, frozen=True, gc=False):
 class BlockRemoved(Struct, frozen=True, gc=False):
     """One copy of each block has left the cache."""
 
+    kind: ClassVar[str] = "removed"
     block_hashes: Hashes
     medium: Text | None = None
     group_idx: int | None = None
@@ -68,6 +70,8 @@ class BlockRemoved(Struct, frozen=True, gc=False):
 
 class AllBlocksCleared(Struct, frozen=True, gc=False):
     """The engine's device cache was reset; other tiers are not meant."""
+
+    kind: ClassVar[str] = "cleared"
 
 
 Event = BlockStored | BlockRemoved | AllBlocksCleared

@@ -3,6 +3,8 @@
 Subscribe first, then replay from 0, then merge by sequence number. A gap is filled by a replay from
 the first missing batch. While nothing comes, the tail is checked: a replay from the last batch must
 begin with that batch, which finds batches that ZMQ dropped and an engine that restarted unseen.
+When check after check finds batches and none came live, the subscription is dead (the engine's
+publisher connects instead of binding, or its port cannot be reached): the mirror is always late.
 
 What cannot be repaired in place ends the epoch with Resync, and a new stream starts from 0.
 """
@@ -26,6 +28,7 @@ from services.sidecar.source import EventSource
 log = get_logger(__name__)
 
 SLICE_S = 0.001
+SILENT_CHECKS = 2
 
 
 class Resync(Exception):
@@ -47,6 +50,9 @@ class Sink(Protocol):
 
     def lose(self, reason: str) -> None:
         """Batches before the next one are missing for good."""
+
+    def hears(self, live: bool) -> None:
+        """Published batches arrive, or only replay brings what the engine has published."""
 
     async def flush(self) -> None:
         """A slice is done."""
@@ -74,6 +80,7 @@ class KvStream:
         self._tail_check_s = tail_check_s
         self._next = 0
         self._last_live = -1
+        self._silent_checks = 0
         self._last_engine_s: float | None = None
 
     async def run(self) -> NoReturn:
@@ -139,6 +146,8 @@ class KvStream:
         if frame.seq <= self._last_live:
             raise Resync("sequence-backwards")
         self._last_live = frame.seq
+        self._silent_checks = 0
+        self._sink.hears(True)
         if frame.seq < self._next:
             if self._is_newer(frame):
                 raise Resync("sequence-backwards")
@@ -170,6 +179,7 @@ class KvStream:
         if self._source.replay is None:
             return
         confirmed = self._next == 0
+        known = self._next
         start = max(self._next - 1, 0)
         try:
             async with aclosing(self._retained(self._source.replay, start)) as slices:
@@ -187,6 +197,9 @@ class KvStream:
             return
         if not confirmed:
             raise Resync("engine-restarted")
+        self._silent_checks += self._next > known
+        if self._silent_checks >= SILENT_CHECKS:
+            self._sink.hears(False)
 
     def _is_last(self, frame: Frame) -> bool:
         """The batch is the last one that was applied, of the same engine process."""

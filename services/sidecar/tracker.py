@@ -56,12 +56,15 @@ class Tracker:
         self._publisher = publisher
         self._bad = bad
         self._log = ChangeLog()
+        self._hears_live_events = True
         self.live = False
 
     @property
     def reason(self) -> str:
         """Why the endpoint is not EXACT; empty when it is."""
-        return self._mirror.reason if self.live else "catching-up"
+        if not self.live:
+            return "catching-up"
+        return self._mirror.reason or ("" if self._hears_live_events else "no-live-events")
 
     @property
     def block_count(self) -> int:
@@ -89,12 +92,19 @@ class Tracker:
         if batch.unknown:
             metrics.ignored_events.labels("tag").inc(batch.unknown)
         for event in batch.events:
+            metrics.events.labels(event.kind).inc()
             self._mirror.apply(event, self._log)
 
     def lose(self, reason: str) -> None:
         """Batches before the next one are missing for good."""
         log.warning("KV events lost", extra={"reason": reason})
         self._mirror.lose(reason)
+
+    def hears(self, live: bool) -> None:
+        """Published batches arrive, or only replay brings what the engine has published."""
+        if live != self._hears_live_events:
+            log.warning("live KV events", extra={"arrive": live})
+        self._hears_live_events = live
 
     async def flush(self) -> None:
         """Publish what has changed."""

@@ -66,14 +66,14 @@ class Publisher:
         known = self._known.get(model)
         if known is not None and known.sha256 == pointer.sha256:
             return known
-        data = await self._bus.get_object(
-            BUNDLE_BUCKET, pointer.object_name, bundle.MAX_BUNDLE_BYTES
-        )
-        if data is None:
-            return None
         try:
+            data = await self._bus.get_object(
+                BUNDLE_BUCKET, pointer.object_name, bundle.MAX_BUNDLE_BYTES
+            )
+            if data is None:
+                return None
             self._known[model] = await asyncio.to_thread(bundle.load, data, pointer.sha256)
-        except BadBundle as error:
+        except (BadBundle, BadRecord) as error:
             log.warning("live bundle refused", extra={"model": model, "error": str(error)})
             return None
         return self._known[model]

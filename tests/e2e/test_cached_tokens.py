@@ -9,7 +9,7 @@ from farsight.demo.senders import GatewaySender
 from farsight.demo.workload import WorkloadSpec
 from farsight.local.engine import SERVED_MODEL
 from farsight.local.fleet import Fleet
-from tests.e2e.observe import exact_endpoints, metric, until
+from tests.e2e.observe import exact_endpoints, total, until
 
 pytestmark = [
     pytest.mark.e2e,
@@ -21,11 +21,9 @@ pytestmark = [
 PROBES = WorkloadSpec(groups=5, users_per_group=2, turns=4, output_tokens=6, seed=3)
 
 
-async def evicted_blocks(fleet: Fleet) -> float:
-    """Block removals that the sidecars published."""
-    pages = [replica.metrics_url for replica in fleet.replicas("sidecar")]
-    name = "farsight_sidecar_blocks_removed_total"
-    return sum([await metric(page, name) for page in pages])
+async def evictions(fleet: Fleet) -> float:
+    """Removals that the engines announced."""
+    return await total(fleet, "sidecar", "farsight_sidecar_events_total", kind="removed")
 
 
 async def test_settled_requests_are_predicted_exactly(fleet: Fleet) -> None:
@@ -36,7 +34,7 @@ async def test_settled_requests_are_predicted_exactly(fleet: Fleet) -> None:
         return await exact_endpoints(fleet) == names
 
     await until(exact, "the index is exact")
-    before = await evicted_blocks(fleet)
+    before = await evictions(fleet)
 
     async with aiohttp.ClientSession() as http:
         gateway = GatewaySender(http, fleet.gateway_url, SERVED_MODEL)
@@ -47,4 +45,4 @@ async def test_settled_requests_are_predicted_exactly(fleet: Fleet) -> None:
     assert settled >= 0.9 * PROBES.requests
     assert share >= 0.99
     assert any(s.cached_tokens for s in sent)
-    assert await evicted_blocks(fleet) > before
+    assert await evictions(fleet) > before

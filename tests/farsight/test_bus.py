@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from farsight.bus import Bus
-from farsight.errors import BusUnavailable
+from farsight.errors import BadRecord, BusUnavailable
 
 
 async def test_subscribers_get_what_is_published(bus: Bus) -> None:
@@ -61,7 +61,7 @@ async def test_objects_are_replaced_and_bounded(bus: Bus) -> None:
 
     assert await bus.get_object("test-bucket", "name", 1_000_000) == b"x" * 300_000
     assert await bus.get_object("test-bucket", "other", 10) is None
-    with pytest.raises(BusUnavailable, match="300000 bytes"):
+    with pytest.raises(BadRecord, match="300000 bytes"):
         await bus.get_object("test-bucket", "name", 1000)
 
 

@@ -185,7 +185,7 @@ async def test_health_follows_what_is_set(rig: Rig) -> None:
 
 async def test_reflection_lists_the_services(rig: Rig) -> None:
     """Tools can call without the protos."""
-    stub = reflection_pb2_grpc.ServerReflectionStub(rig.channel)
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(rig.channel)  # type: ignore[arg-type] # its stubs know no aio
     request = reflection_pb2.ServerReflectionRequest(list_services="")
 
     (reply,) = [r async for r in stub.ServerReflectionInfo(iter([request]))]
@@ -199,8 +199,8 @@ async def test_a_message_over_the_limit_is_refused(rig: Rig) -> None:
     async with grpc.aio.insecure_channel(
         rig.server.address, options=[("grpc.max_send_message_length", -1)]
     ) as channel:
+        request = MatchRequest(keys=bytes(MAX_MESSAGE_BYTES + 1))
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            request = MatchRequest(keys=bytes(MAX_MESSAGE_BYTES + 1))
             await index_pb2_grpc.IndexStub(channel).Match(request)
 
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -222,7 +222,7 @@ async def test_running_calls_end_before_the_server(rig: Rig) -> None:
     await stopping
 
 
-def test_two_servers_never_share_a_port() -> None:
+async def test_two_servers_never_share_a_port() -> None:
     """The second one is told, instead of getting half of the calls."""
     first = Server("127.0.0.1:0")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from farsight.keys import pack
+from farsight.keys import Keys, pack
 from farsight.pb import types_pb2
 from farsight.pb.events_pb2 import KvChange, KvDelta, KvSnapshot, Load, TierKeys
 
@@ -14,9 +14,14 @@ TIERS = (DEVICE, HOST, STORAGE)
 Held = dict[types_pb2.Tier.ValueType, frozenset[int]]
 
 
+def key_array(*keys: int) -> Keys:
+    """Keys to ask for."""
+    return np.array(keys, np.uint64)
+
+
 def packed(keys: Iterable[int]) -> bytes:
     """Keys as they travel."""
-    return pack(np.array(list(keys), np.uint64))
+    return pack(key_array(*keys))
 
 
 def change(

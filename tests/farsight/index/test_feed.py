@@ -116,6 +116,7 @@ def count(result: str) -> float:
 async def test_a_life_from_its_start_needs_no_snapshot(bus: Bus, nats_url: str) -> None:
     """Deltas alone make an index that was there first EXACT."""
     async with feeding(nats_url) as feed, Sidecar(bus).alive() as sidecar:
+        await eventually(lambda: is_exact(feed, sidecar.cache))
         for key in range(1, 200):
             await sidecar.send(sidecar.cache.store(key))
 

@@ -1,7 +1,7 @@
 """Rosters, candidates, requests and routers for the tests of the router."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -22,7 +22,7 @@ from services.router.candidates import Candidates, RequestView
 from services.router.decisions import Latency, OpenDecision
 from services.router.fleet import Fleet
 from services.router.forecast import Forecaster
-from services.router.outcomes import Outcomes
+from services.router.outcomes import Outcomes, now_unix_ms
 from services.router.output_lengths import OutputLengths
 from services.router.prefixes import PrefixLookup
 from services.router.profiles import Profiles
@@ -186,6 +186,7 @@ def parts(
     clock: Clock | None = None,
     profile: str = "predicted",
     bus: Bus | None = None,
+    unix_ms: Callable[[], int] = now_unix_ms,
 ) -> RouterParts:
     """A router's parts over in-process twins of index and predictor."""
     clock = clock or Clock()
@@ -204,7 +205,7 @@ def parts(
         reservations=reservations,
         profiles=Profiles(profile),
         lengths=lengths,
-        outcomes=Outcomes(fleet, reservations, memory, lengths, samples),
+        outcomes=Outcomes(fleet, reservations, memory, lengths, samples, unix_ms),
         random=Random(1),
     )
 

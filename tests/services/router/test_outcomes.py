@@ -1,13 +1,11 @@
 """What reports do to reservations, samples, health and statistics."""
 
-from collections.abc import Callable
-
 import pytest
 
 from farsight.pb.router_pb2 import EndpointFailed, Finished, FirstToken, Progress, ReportEvent
 from services.router import metrics, outcomes
 from services.router.decisions import OpenDecision
-from services.router.outcomes import KEEP_UNREPORTED_S, Outcomes
+from services.router.outcomes import KEEP_UNREPORTED_S
 from services.router.route import RouterParts
 from tests.services.router.given import Clock, opened, parts, record, stored, tokens
 
@@ -68,7 +66,11 @@ def test_a_finished_request_frees_its_load_and_makes_a_sample() -> None:
     assert requests(made) == [0, 0]
     assert queued(made) == 1
     tally = made.outcomes.tallies["e0"]
-    assert (tally.requests, tally.cached_tokens_predicted, tally.cached_tokens_actual) == (1, 32, 48)
+    assert (tally.requests, tally.cached_tokens_predicted, tally.cached_tokens_actual) == (
+        1,
+        32,
+        48,
+    )
     assert tally.prompt_tokens == 100
     assert made.outcomes.recent_ttft_ms("e0") == (100, 120)
     assert made.outcomes.recent_ttft_ms("e1") == (0, 0)
@@ -221,28 +223,18 @@ def test_a_report_after_the_lease_still_makes_a_sample() -> None:
     assert metrics.reservations_expired._value.get() == before + 1
 
 
-def aged(made: RouterParts, unix_ms: Callable[[], int]) -> Outcomes:
-    """Outcomes over the same parts with a wall clock of the test's."""
-    one = made.outcomes
-    return Outcomes(
-        made.fleet, made.reservations, one._memory, made.lengths, one._samples, unix_ms
-    )
-
-
 def test_decisions_that_nobody_reports_on_are_forgotten() -> None:
     """Not those that are still booked, however old."""
-    made = router()
-    now_ms = 10_000_000
-    made.outcomes.opened(opened("old", decided_unix_ms=now_ms), KEYS)
-    kept = aged(made, lambda: now_ms + KEEP_UNREPORTED_S * 1000)
-    kept._open.update(made.outcomes._open)
-    kept._open["booked"] = opened("booked", decided_unix_ms=now_ms)
-    kept._open["new"] = opened("new", decided_unix_ms=now_ms + 1)
-    made.reservations.reserve("booked", "e0", 1, 1, 60)
+    limit_ms = KEEP_UNREPORTED_S * 1000
+    made = parts(record("e0"), record("e1"), unix_ms=lambda: limit_ms + 10)
+    made.outcomes.opened(opened("old", decided_unix_ms=1), KEYS)
+    open_one(made, opened("booked", decided_unix_ms=2))
+    made.outcomes.opened(opened("new", decided_unix_ms=11), KEYS)
 
-    kept.expire()
+    made.outcomes.expire()
 
-    assert set(kept._open) == {"booked", "new"}
+    known = {d: made.outcomes.take(finished(d)) for d in ("old", "booked", "new")}
+    assert known == {"old": False, "booked": True, "new": True}
 
 
 def test_too_many_open_decisions_end_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:

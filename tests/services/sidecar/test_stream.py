@@ -24,6 +24,11 @@ class ListSink:
     lost: list[str] = field(default_factory=list)
     live_from: int | None = None
     flushes: int = 0
+    heard: bool = True
+
+    def hears(self, live: bool) -> None:
+        """Keep the verdict."""
+        self.heard = live
 
     def apply(self, frame: Frame) -> None:
         """Keep the number."""
@@ -121,6 +126,23 @@ async def test_a_gap_is_filled_from_the_replay() -> None:
 
     assert sink.seqs == list(range(7))
     assert sink.lost == []
+
+
+async def test_events_that_only_replay_brings_are_no_live_events() -> None:
+    """A dead subscription is noticed, and its end as well."""
+    async with FakeEngine() as engine, following(engine, tail_check_s=0.05) as (sink, _):
+        await engine.publish(cleared())
+        await eventually(lambda: len(sink.seqs) == 1)
+        assert sink.heard
+
+        for _ in range(3):
+            engine.retain(body_of([cleared()], 2.0))
+            await asyncio.sleep(0.2)
+        await eventually(lambda: not sink.heard)
+        assert len(sink.seqs) == 4
+
+        await engine.publish(cleared())
+        await eventually(lambda: sink.heard)
 
 
 async def test_a_gap_that_the_ring_has_forgotten_is_lost() -> None:
