@@ -148,3 +148,10 @@ def decode_services(values: Mapping[str, bytes]) -> dict[str, ServiceRecord]:
             metrics.bad_records.labels("service").inc()
             log.warning("service record refused", extra={"key": key, "error": str(error)})
     return records
+
+
+def replica_addresses(values: Mapping[str, bytes]) -> set[str]:
+    """Addresses of the ready replicas under a service prefix; of all when none is ready."""
+    records = decode_services(values).values()
+    ready = {record.address for record in records if record.ready}
+    return ready or {record.address for record in records}

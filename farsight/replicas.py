@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 
 from farsight.channel import connect
-from farsight.discovery import decode_services
+from farsight.discovery import replica_addresses
 from farsight.errors import FarsightError
 
 Stub = TypeVar("Stub")
@@ -53,7 +53,7 @@ class ReplicaPool(Generic[Stub]):
 
     def update(self, services: Mapping[str, bytes]) -> None:
         """Take the records under a service prefix of etcd."""
-        self.set_addresses({record.address for record in decode_services(services).values()})
+        self.set_addresses(replica_addresses(services))
 
     def set_addresses(self, wanted: set[str]) -> None:
         """Connect to new replicas, drop those that are gone."""

@@ -16,7 +16,7 @@ import uvloop
 
 from farsight import __version__, discovery, log, metrics
 from farsight.bus import Bus
-from farsight.etcd import Etcd
+from farsight.etcd import Etcd, Registration
 from farsight.pb.records_pb2 import ServiceRecord
 from farsight.server import Server
 from farsight.settings import ServiceSettings, load
@@ -86,6 +86,7 @@ class Runtime:
                 metrics_address=self._metrics_address(),
                 started_unix_ms=self._started_unix_ms,
                 version=__version__,
+                ready=self.readiness.ready,
             )
         )
 
@@ -104,7 +105,7 @@ class Runtime:
         await self.endpoint.start()
         self.spawn("bus", self.bus.run())
         self.spawn("registration", registration.run())
-        self.spawn("health", self._follow_readiness())
+        self.spawn("health", self._follow_readiness(registration))
         logger.info("started", extra={"address": self.endpoint.address, "version": __version__})
         await self.stopping.wait()
         logger.info("stopping")
@@ -112,9 +113,10 @@ class Runtime:
         await self.endpoint.set_serving(False)
         await self.endpoint.stop(self._settings.drain_s)
 
-    async def _follow_readiness(self) -> None:
+    async def _follow_readiness(self, registration: Registration) -> None:
         while not self.stopping.is_set():
             self.readiness.changed.clear()
+            registration.update()
             await self.endpoint.set_serving(self.readiness.ready)
             await self.readiness.changed.wait()
 

@@ -12,7 +12,7 @@ from farsight.channel import MAX_MESSAGE_BYTES, connect
 from farsight.client import metrics
 from farsight.client.reports import ReportStream
 from farsight.client.statuses import error_of, not_ready_text
-from farsight.discovery import SERVICES_PREFIX, decode_services
+from farsight.discovery import SERVICES_PREFIX, replica_addresses
 from farsight.errors import InvalidField, NoEndpoint
 from farsight.etcd import Etcd
 from farsight.log import get_logger
@@ -141,7 +141,7 @@ class RouterClient:
         )
 
     def _take_records(self, values: Mapping[str, bytes]) -> None:
-        self._set_addresses({record.address for record in decode_services(values).values()})
+        self._set_addresses(replica_addresses(values))
 
     def _set_addresses(self, wanted: set[str]) -> None:
         if wanted == self._replicas.keys():

@@ -1,5 +1,6 @@
 """What became of decisions: reports to reservations, samples, health and statistics."""
 
+import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -62,6 +63,7 @@ class Outcomes:
         self._samples = samples
         self._unix_ms = unix_ms
         self._open: OrderedDict[str, OpenDecision] = OrderedDict()
+        self._changed = asyncio.Event()
         self.tallies: dict[str, EndpointTally] = {}
 
     @property
@@ -69,12 +71,22 @@ class Outcomes:
         """Decisions whose end was not reported."""
         return len(self._open)
 
+    async def all_ended(self) -> None:
+        """Return when no decision is open."""
+        while self._open:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _close(self, decision_id: str) -> None:
+        self._reservations.release(decision_id)
+        del self._open[decision_id]
+        self._changed.set()
+
     def opened(self, decision: OpenDecision, keys: Keys) -> None:
         """A decision was made and booked; `keys` are the prompt's on the chosen endpoint."""
         self._open[decision.decision_id] = decision
         while len(self._open) > MAX_OPEN:
-            oldest, _ = self._open.popitem(last=False)
-            self._reservations.release(oldest)
+            self._close(next(iter(self._open)))
             metrics.reservations_expired.inc()
         endpoint_id = decision.endpoint_ids[0]
         self.tallies.setdefault(endpoint_id, EndpointTally()).requests += 1
@@ -102,7 +114,7 @@ class Outcomes:
             if self._reservations.holds(decision_id):
                 self._open.move_to_end(decision_id)
             else:
-                del self._open[decision_id]
+                self._close(decision_id)
 
     def take(self, event: ReportEvent) -> bool:
         """Apply one report; False when this replica has no such open decision."""
@@ -127,15 +139,13 @@ class Outcomes:
             return
         row = decision.position(event.endpoint_failed.next_endpoint_id)
         if row is None:
-            self._reservations.release(event.decision_id)
-            self._open.pop(event.decision_id, None)
+            self._close(event.decision_id)
         else:
             uncached = decision.prompt_tokens - decision.cached_tokens[row]
             self._reservations.move(event.decision_id, decision.endpoint_ids[row], uncached)
 
     def _finished(self, decision: OpenDecision, endpoint_id: str, end: Finished) -> None:
-        self._reservations.release(decision.decision_id)
-        self._open.pop(decision.decision_id, None)
+        self._close(decision.decision_id)
         row = decision.position(endpoint_id)
         measured = (end.ttft_ms, end.tpot_ms, end.e2e_ms)
         if row is None or not all(0 <= ms <= MAX_LATENCY_MS for ms in measured):

@@ -1,6 +1,7 @@
 """Scheduling profiles: YAML to a checked pipeline of filters, scorers and a picker."""
 
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,16 @@ class Profile:
                 filtered_by[dropped] = name
             left = after
         return left, tuple(filtered_by), tuple(relaxed)
+
+
+def shipped_texts() -> dict[str, str]:
+    """YAML of the profiles that come with the router, by name."""
+    folder = resources.files("services.router").joinpath("profiles")
+    return {
+        file.name.removesuffix(".yaml"): file.read_text()
+        for file in folder.iterdir()
+        if file.name.endswith(".yaml")
+    }
 
 
 def parse(name: str, text: bytes | str, registry: Registry) -> Profile:

@@ -6,13 +6,12 @@ does not parse is counted and refused; the one before it stays.
 """
 
 from collections.abc import Mapping
-from importlib import resources
 
 from farsight.errors import InvalidField
 from farsight.log import get_logger
 from services.router import metrics
 from services.router.plugins import load_all
-from services.router.profile import Profile, one_sided, parse
+from services.router.profile import Profile, one_sided, parse, shipped_texts
 
 log = get_logger(__name__)
 LIVE_KEY = "LIVE"
@@ -23,13 +22,8 @@ class Profiles:
 
     def __init__(self, default: str) -> None:
         self._registry = load_all()
-        folder = resources.files("services.router").joinpath("profiles")
         self._shipped = {
-            file.name.removesuffix(".yaml"): parse(
-                file.name.removesuffix(".yaml"), file.read_text(), self._registry
-            )
-            for file in folder.iterdir()
-            if file.name.endswith(".yaml")
+            name: parse(name, text, self._registry) for name, text in shipped_texts().items()
         }
         if default not in self._shipped:
             raise InvalidField("profile", f"one of {sorted(self._shipped)}, not {default!r}")

@@ -97,8 +97,7 @@ class RouterService(router_pb2_grpc.RouterServicer):
         Clients keep a stream open for as long as they live; the server would wait for them.
         """
         await stopping.wait()
-        while self._parts.outcomes.open_decisions:
-            await asyncio.sleep(ANNOUNCE_S)
+        await self._parts.outcomes.all_ended()
         self._over = True
         for stream in self._streams:
             stream.cancel()

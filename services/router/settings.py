@@ -1,8 +1,9 @@
 """Settings of the router."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from farsight.settings import ServiceSettings
+from services.router.profile import shipped_texts
 
 
 class RouterSettings(ServiceSettings):
@@ -34,3 +35,10 @@ class RouterSettings(ServiceSettings):
     approximate_blocks: int = Field(
         32_768, ge=0, le=1 << 24, description="routed blocks remembered per endpoint"
     )
+
+    @field_validator("profile")
+    @classmethod
+    def _shipped(cls, name: str) -> str:
+        if name not in (known := sorted(shipped_texts())):
+            raise ValueError(f"expected one of {known}")
+        return name

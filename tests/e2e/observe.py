@@ -13,7 +13,7 @@ from farsight.pb.index_pb2_grpc import IndexStub
 from farsight.pb.types_pb2 import CONFIDENCE_EXACT
 
 
-async def metric(url: str, name: str, **labels: str) -> float:
+async def metric(url: str, name: str, /, **labels: str) -> float:
     """Sum of the samples of a metric whose labels begin with the given values."""
     async with aiohttp.ClientSession() as http, http.get(url) as response:
         page = await response.text()
@@ -26,7 +26,7 @@ async def metric(url: str, name: str, **labels: str) -> float:
     )
 
 
-async def total(fleet: Fleet, kind: str, name: str, **labels: str) -> float:
+async def total(fleet: Fleet, kind: str, name: str, /, **labels: str) -> float:
     """The metric summed over the replicas of a kind that answer."""
     values = []
     for replica in fleet.replicas(kind):

@@ -162,3 +162,13 @@ def test_services_are_kept_by_key() -> None:
 
     assert found == {"router/router-1": SERVICE}
     assert bad._value.get() == before + 1
+
+
+def test_ready_replicas_are_preferred() -> None:
+    """A replica that still waits for something is asked only when no other one is ready."""
+    waiting = ServiceRecord(kind="router", replica_id="a", address="127.0.0.1:1")
+    ready = ServiceRecord(kind="router", replica_id="b", address="127.0.0.1:2", ready=True)
+    values = {"a": discovery.encode_record(waiting), "b": discovery.encode_record(ready)}
+
+    assert discovery.replica_addresses(values) == {"127.0.0.1:2"}
+    assert discovery.replica_addresses({"a": values["a"]}) == {"127.0.0.1:1"}

@@ -179,7 +179,10 @@ def test_template_variables_and_tools_reach_the_template(tmp_path: Path) -> None
     assert (with_tools, without) == ("calm look", "calm")
 
 
-CALLS = "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ c.function.arguments.city }};{% endfor %}{% endfor %}"  # noqa: E501
+CALLS = (
+    "{% for m in messages %}{% for c in m.tool_calls or [] %}"
+    "{{ c.function.arguments.city }};{% endfor %}{% endfor %}"
+)
 
 
 @pytest.mark.parametrize(

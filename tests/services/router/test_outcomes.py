@@ -133,10 +133,11 @@ def test_a_failed_request_moves_to_the_next_endpoint() -> None:
     open_one(made)
 
     made.outcomes.take(failed("e0", "e1"))
-    moved = requests(made), made.reservations.in_flight(("e1",)).prefill_tokens.tolist()
+    moved, prefill = requests(made), made.reservations.in_flight(("e1",)).prefill_tokens.tolist()
     made.outcomes.take(finished(endpoint_id="e1"))
 
-    assert moved == ([0, 1], [100])
+    assert moved == [0, 1]
+    assert prefill == [100]
     assert made.fleet.is_inhibited("e0")
     assert requests(made) == [0, 0]
     assert made.outcomes._samples._queue[0].endpoint_id == "e1"

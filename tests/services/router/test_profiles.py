@@ -26,9 +26,9 @@ def test_the_shipped_profiles_parse() -> None:
 
 def test_an_unknown_default_or_name_is_refused() -> None:
     """The known names are in the text."""
-    with pytest.raises(InvalidField, match="predicted.*not 'x'"):
+    with pytest.raises(InvalidField, match=r"predicted.*not 'x'"):
         Profiles("x")
-    with pytest.raises(InvalidField, match="predicted.*not 'x'"):
+    with pytest.raises(InvalidField, match=r"predicted.*not 'x'"):
         Profiles("predicted").get("x")
 
 

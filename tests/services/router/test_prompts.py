@@ -49,7 +49,7 @@ async def test_text_and_chat_are_bounded_in_tokens(tmp_path: Path) -> None:
     chat = Chat(({"role": "user", "content": "hello " * 9},), None, {}, True, False)
 
     assert (await made.tokens("hello", engines)).size == 2
-    with pytest.raises(InvalidField, match="text: expected fewer than 6 tokens.*not 10"):
+    with pytest.raises(InvalidField, match=r"text: expected fewer than 6 tokens.*not 10"):
         await made.tokens("hello " * 9, engines)
     with pytest.raises(InvalidField, match="chat: expected fewer than 6"):
         await made.tokens(chat, engines)

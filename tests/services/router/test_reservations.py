@@ -33,7 +33,7 @@ def told(made: Reservations, full: bool = False) -> InFlightDelta:
     return delta
 
 
-NONE = (0, 0, 0, 0)
+NONE: tuple[float, ...] = (0, 0, 0, 0)
 
 
 def test_a_booking_counts_at_once_and_ends_with_its_release() -> None:
@@ -222,12 +222,13 @@ def test_a_silent_replica_is_not_counted_and_then_forgotten() -> None:
     clock.now_s += PEER_SILENT_S
     counted = rows(one)[0]
     clock.now_s += 0.1
-    silent = rows(one)[0], one.live_peers
+    silent, live_peers = rows(one)[0], one.live_peers
     clock.now_s += FORGET_PEER_S
     one.tidy(IDS)
 
     assert counted == (1, 100, 150, 0)
-    assert silent == (NONE, 0)
+    assert silent == NONE
+    assert live_peers == 0
     assert one._peers == {}
 
 
