@@ -13,6 +13,8 @@ ENGINE_PY := .venv-vllm/bin/python
 STAMPS := .cache/stamps
 LOGS := .cache/logs
 MODELS := tiny demo
+# Most tests wait for real servers: more of them than cores run side by side.
+TEST_WORKERS ?= 3
 
 # $(call step,LOG,WHAT AND ABOUT HOW LONG,COMMANDS): says what runs, counts the seconds on a terminal,
 # logs the output, and shows the end of the log when it fails.
@@ -105,10 +107,11 @@ demo: setup infra ## The whole system on this machine against round-robin; KEEP=
 	@$(PY) -m farsight.demo $(if $(KEEP),--keep)
 
 test: check infra setup ## Every check and test: unit, integration, and end to end on real vLLM pods
-	@$(PY) -m pytest $(PYTEST_FLAGS)
+	@$(PY) -m pytest -m "not e2e" -n $(TEST_WORKERS) $(PYTEST_FLAGS)
+	@$(PY) -m pytest -m e2e $(PYTEST_FLAGS)
 
-test-fast: infra venv proto ## The tests that need no engine, under 90 s
-	@$(PY) -m pytest -m "not e2e" $(PYTEST_FLAGS)
+test-fast: infra venv proto ## The tests that need no engine
+	@$(PY) -m pytest -m "not e2e" -n $(TEST_WORKERS) $(PYTEST_FLAGS)
 
 test-e2e: infra setup ## The tests on real vLLM pods
 	@$(PY) -m pytest -m e2e $(PYTEST_FLAGS)

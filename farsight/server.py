@@ -10,7 +10,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from farsight import metrics
-from farsight.channel import MESSAGE_OPTIONS
+from farsight.channel import MAX_MESSAGE_BYTES, MAX_SERVED_BYTES
 from farsight.errors import FarsightError
 from farsight.log import get_logger, request_id
 
@@ -23,7 +23,11 @@ FIELD_KEY = "farsight-field"
 MAX_STATUS_CHARS = 1024
 MAX_REQUEST_ID_CHARS = 128
 # Without this, two servers may share a port, and each gets some of the other's calls.
-_SERVER_OPTIONS = (*MESSAGE_OPTIONS, ("grpc.so_reuseport", 0))
+_SERVER_OPTIONS = (
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_SERVED_BYTES),
+    ("grpc.so_reuseport", 0),
+)
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: FarsightError) -> NoReturn:

@@ -1,17 +1,16 @@
 """The gRPC twin of the index client."""
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from farsight.breaker import Breaker
 from farsight.errors import InvalidField
+from farsight.guarded import GuardedPool
 from farsight.index.match import Matches
 from farsight.keys import Keys, pack
 from farsight.pb.index_pb2 import MatchReply, MatchRequest
-from farsight.replicas import ReplicaPool, ReplicasAway
+from farsight.replicas import ReplicaPool
 
 if TYPE_CHECKING:
     from farsight.pb.index_pb2_grpc import IndexAsyncStub
@@ -21,29 +20,15 @@ class RemoteIndex:
     """Asks the indexer replicas that a pool knows."""
 
     def __init__(self, replicas: "ReplicaPool[IndexAsyncStub]", budget_s: float) -> None:
-        self._replicas = replicas
-        self._budget_s = budget_s
-        self._breaker = Breaker()
+        self._indexers = GuardedPool(replicas, budget_s)
 
     async def match(self, keys: Keys, endpoint_ids: Sequence[str]) -> Matches:
         """Longest contiguous prefix of each endpoint.
 
-        :raises ReplicasAway: none answered within the budget; `why` is `breaker` while it is open.
+        :raises ReplicasAway: no indexer answered; `why` as GuardedPool gives it.
         """
-        if not self._breaker.allows(time.monotonic()):
-            raise ReplicasAway("breaker")
         request = MatchRequest(keys=pack(keys), endpoint_ids=endpoint_ids)
-        try:
-            reply = await self._replicas.call(lambda stub: stub.Match(request), self._budget_s)
-            matches = decode(reply)
-        except InvalidField as error:
-            self._breaker.failed(time.monotonic())
-            raise ReplicasAway("bad-reply") from error
-        except ReplicasAway:
-            self._breaker.failed(time.monotonic())
-            raise
-        self._breaker.succeeded()
-        return matches
+        return await self._indexers.ask(lambda stub: stub.Match(request), decode)
 
 
 def decode(reply: MatchReply) -> Matches:

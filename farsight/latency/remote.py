@@ -1,15 +1,14 @@
 """The gRPC client of the predictor, behind a budget and a breaker."""
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from farsight.breaker import Breaker
-from farsight.errors import InvalidField
+from farsight.guarded import GuardedPool
 from farsight.latency.features import FeatureMatrix
 from farsight.latency.predictions import Predictions
 from farsight.latency.wire import decode_reply, encode_request
-from farsight.replicas import ReplicaPool, ReplicasAway
+from farsight.pb.predictor_pb2 import PredictReply
+from farsight.replicas import ReplicaPool
 
 if TYPE_CHECKING:
     from farsight.pb.predictor_pb2_grpc import PredictorAsyncStub
@@ -27,26 +26,16 @@ class RemotePredictor:
     """Asks the predictor replicas that a pool knows."""
 
     def __init__(self, replicas: "ReplicaPool[PredictorAsyncStub]", budget_s: float) -> None:
-        self._replicas = replicas
-        self._budget_s = budget_s
-        self._breaker = Breaker()
+        self._predictors = GuardedPool(replicas, budget_s)
 
     async def predict(self, model: str, matrix: FeatureMatrix) -> Answer:
         """One prediction per row.
 
-        :raises ReplicasAway: none answered within the budget; `why` is `breaker` while it is open.
+        :raises ReplicasAway: no predictor answered; `why` as GuardedPool gives it.
         """
-        if not self._breaker.allows(time.monotonic()):
-            raise ReplicasAway("breaker")
         request = encode_request(model, matrix)
-        try:
-            reply = await self._replicas.call(lambda stub: stub.Predict(request), self._budget_s)
-            answer = Answer(reply.bundle_version, decode_reply(reply, len(matrix)))
-        except InvalidField as error:
-            self._breaker.failed(time.monotonic())
-            raise ReplicasAway("bad-reply") from error
-        except ReplicasAway:
-            self._breaker.failed(time.monotonic())
-            raise
-        self._breaker.succeeded()
-        return answer
+
+        def decode(reply: PredictReply) -> Answer:
+            return Answer(reply.bundle_version, decode_reply(reply, len(matrix)))
+
+        return await self._predictors.ask(lambda stub: stub.Predict(request), decode)

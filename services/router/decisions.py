@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from farsight.latency.features import FeatureMatrix
 
 
@@ -28,12 +31,17 @@ class OpenDecision:
     endpoint_ids: tuple[str, ...]
     accelerators: tuple[str, ...]
     matrix: FeatureMatrix
-    latencies: tuple[Latency, ...]
+    quantiles_ms: npt.NDArray[np.float32]
+    """Predictions, a row per endpoint, in the order of `Latency`."""
     cached_tokens: tuple[int, ...]
     prompt_tokens: int
     bundle_version: int
     decision_ms: float
     decided_unix_ms: int
+
+    def latency(self, row: int) -> Latency:
+        """What was predicted for the endpoint of a row."""
+        return Latency(*self.quantiles_ms[row].tolist())
 
     def position(self, endpoint_id: str) -> int | None:
         """Row of an endpoint, None when it is not in the answer."""

@@ -18,7 +18,7 @@ from services.router.output_lengths import OutputLengths
 from services.router.reservations import Reservations
 from services.router.samples import SampleSender, make_sample
 
-# An open decision and its booking take 2 to 8 KiB, so these are at most some 400 MiB.
+# An open decision and its booking take some 3 KiB, so these are at most some 150 MiB.
 MAX_OPEN = 50_000
 KEEP_UNREPORTED_S = 900
 RECENT_REQUESTS = 50
@@ -162,7 +162,7 @@ class Outcomes:
     def _tally(self, decision: OpenDecision, endpoint_id: str, row: int, end: Finished) -> None:
         tally = self.tallies.setdefault(endpoint_id, EndpointTally())
         if end.ttft_ms:
-            latency = decision.latencies[row]
+            latency = decision.latency(row)
             tally.ttft_ms.append((latency.ttft_q50_ms, end.ttft_ms))
             metrics.ttft_error_ratio.observe(end.ttft_ms / latency.ttft_q50_ms)
             metrics.ttft_within_q90.labels(str(end.ttft_ms <= latency.ttft_q90_ms).lower()).inc()

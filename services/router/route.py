@@ -11,7 +11,7 @@ import numpy as np
 from farsight.keys import Tokens
 from services.router import gather, metrics
 from services.router.candidates import Candidates, RequestView
-from services.router.decisions import Latency, OpenDecision
+from services.router.decisions import OpenDecision
 from services.router.fleet import Fleet
 from services.router.forecast import Forecast, Forecaster
 from services.router.outcomes import Outcomes
@@ -147,7 +147,7 @@ class RequestRouter:
             endpoint_ids=tuple(e.endpoint_id for e in endpoints),
             accelerators=tuple(e.accelerator for e in endpoints),
             matrix=forecast.matrix[rows],
-            latencies=tuple(Latency(*q) for q in forecast.predictions.stack()[rows].tolist()),
+            quantiles_ms=forecast.predictions.stack()[rows],
             cached_tokens=tuple(seen.cached_tokens[rows].astype(int).tolist()),
             prompt_tokens=int(seen.cached_tokens[0] + seen.uncached_tokens[0]),
             bundle_version=forecast.bundle_version,
@@ -156,7 +156,7 @@ class RequestRouter:
         )
 
     def _reserve(self, opened: OpenDecision, prefixes: Prefixes, expected: float) -> None:
-        endpoint_id, latency = opened.endpoint_ids[0], opened.latencies[0]
+        endpoint_id, latency = opened.endpoint_ids[0], opened.latency(0)
         predicted_s = (latency.ttft_q90_ms + expected * latency.tpot_q90_ms) / 1000
         self._parts.reservations.reserve(
             opened.decision_id,
@@ -171,6 +171,6 @@ class RequestRouter:
 def _count(opened: OpenDecision, fallbacks: Sequence[str], arrived_s: float) -> None:
     metrics.decisions.labels(opened.profile, opened.endpoint_ids[0]).inc()
     metrics.decision_seconds.observe(time.perf_counter() - arrived_s)
-    metrics.predicted_ttft_seconds.observe(opened.latencies[0].ttft_q50_ms / 1000)
+    metrics.predicted_ttft_seconds.observe(opened.latency(0).ttft_q50_ms / 1000)
     for fallback in fallbacks:
         metrics.fallbacks.labels(fallback).inc()

@@ -47,7 +47,7 @@ def make_sample(decision: OpenDecision, endpoint_id: str, row: int, end: Finishe
         accelerator=decision.accelerators[row],
         schema_hash=SCHEMA_HASH,
         features=decision.matrix[row].astype(DTYPE).tobytes(),
-        predicted=latency_message(decision.latencies[row]),
+        predicted=latency_message(decision.latency(row)),
         bundle_version=decision.bundle_version,
         outcome=_OUTCOMES.get(end.status, Sample.OUTCOME_UNSPECIFIED),
         ttft_ms=end.ttft_ms,

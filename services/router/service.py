@@ -1,6 +1,7 @@
 """The gRPC face of the router, and how its parts are wired."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,6 +13,9 @@ from google.protobuf.message import DecodeError
 
 from farsight import discovery, keys, subjects, table
 from farsight import metrics as shared_metrics
+from farsight.index.feed import IndexFeed
+from farsight.index.local import LocalIndex
+from farsight.index.match import IndexReader
 from farsight.index.remote import RemoteIndex
 from farsight.latency.remote import RemotePredictor
 from farsight.log import request_id
@@ -107,13 +111,25 @@ class RouterService(router_pb2_grpc.RouterServicer):
         return router_status(self._settings.replica_id, self._parts, self._router.decisions)
 
 
-def _parts(settings: RouterSettings, runtime: Runtime) -> tuple[RouterParts, SampleSender]:
+def _follow_replicas(kind: str, replicas: ReplicaPool[Any], runtime: Runtime) -> None:
+    prefix = f"{discovery.SERVICES_PREFIX}{kind}/"
+    runtime.spawn(f"watch-{kind}", runtime.etcd.watch(prefix, replicas.update))
+
+
+def _index(settings: RouterSettings, runtime: Runtime) -> IndexReader:
+    """The indexers, or a read replica that is fed by the same snapshots and deltas."""
+    if settings.index == "embedded":
+        feed = IndexFeed(runtime.bus, settings.replica_id)
+        runtime.spawn("index", feed.run())
+        return LocalIndex(feed.index)
     indexers = ReplicaPool(IndexStub)
+    _follow_replicas("indexer", indexers, runtime)
+    return RemoteIndex(indexers, settings.index_budget_ms / 1000)
+
+
+def _parts(settings: RouterSettings, runtime: Runtime) -> tuple[RouterParts, SampleSender]:
     predictors = ReplicaPool(PredictorStub)
-    for kind, pool in (("indexer", indexers), ("predictor", predictors)):
-        runtime.spawn(
-            f"watch-{kind}", runtime.etcd.watch(f"{discovery.SERVICES_PREFIX}{kind}/", pool.update)
-        )
+    _follow_replicas("predictor", predictors, runtime)
     fleet = Fleet(settings.inhibit_s)
     memory = ApproximateMemory(settings.approximate_blocks)
     reservations = Reservations(
@@ -124,7 +140,7 @@ def _parts(settings: RouterSettings, runtime: Runtime) -> tuple[RouterParts, Sam
     parts = RouterParts(
         fleet=fleet,
         prompts=Prompts(Tokenizers(), settings.tokenizers),
-        prefixes=PrefixLookup(RemoteIndex(indexers, settings.index_budget_ms / 1000), memory),
+        prefixes=PrefixLookup(_index(settings, runtime), memory),
         forecaster=Forecaster(RemotePredictor(predictors, settings.predictor_budget_ms / 1000)),
         reservations=reservations,
         profiles=Profiles(settings.profile),
@@ -185,6 +201,9 @@ async def _warm(runtime: Runtime) -> None:
     """Compile or load the kernels, so that the first decision need not."""
     await asyncio.to_thread(keys.warm)
     await asyncio.to_thread(table.warm)
+    # What was loaded stays: full passes of the collector need not look at it while a call waits.
+    gc.collect()
+    gc.freeze()
     runtime.readiness.set("kernels", True)
 
 

@@ -1,5 +1,7 @@
 """Settings of the router."""
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from farsight.settings import ServiceSettings
@@ -10,6 +12,9 @@ class RouterSettings(ServiceSettings):
     """Settings of the router."""
 
     profile: str = Field("predicted", description="scheduling profile until etcd names another")
+    index: Literal["service", "embedded"] = Field(
+        "service", description="ask the indexers, or keep a read replica of the index in process"
+    )
     index_budget_ms: float = Field(
         50, gt=0, le=10_000, description="longest wait for the index, milliseconds"
     )

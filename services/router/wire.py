@@ -103,7 +103,7 @@ def encode_reply(decision: Decision, explain: bool, return_token_ids: bool) -> R
         request_id=opened.request_id,
         endpoint=answered[0],
         alternatives=answered[1:],
-        predicted=latency_message(opened.latencies[0]),
+        predicted=latency_message(opened.latency(0)),
         prompt_tokens=opened.prompt_tokens,
         cached_tokens=opened.cached_tokens[0],
         confidence=Confidence(int(seen.confidence[chosen])).value,

@@ -253,7 +253,7 @@ async def test_a_malformed_delta_is_counted_and_survived(
 
     async with feeding(nats_url) as feed, Sidecar(bus).alive() as sidecar:
         await bus.publish(sidecar.subject, payload)
-        await eventually(lambda: deltas_total.labels("refused")._value.get() == refused + 1)
+        await eventually(lambda: deltas_total.labels("refused")._value.get() > refused)
         await sidecar.send(sidecar.cache.store(1))
         await eventually(lambda: is_exact(feed, sidecar.cache))
 

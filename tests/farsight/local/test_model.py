@@ -8,6 +8,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from farsight.local import model
 from farsight.local.programs import model_dir
 
+# The model is made by the engines' environment.
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def tokenizer() -> PreTrainedTokenizerFast:

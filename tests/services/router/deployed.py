@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import grpc
+import grpc.aio
 import numpy as np
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from farsight import subjects
 from farsight.bus import Bus
@@ -14,6 +17,7 @@ from farsight.keys import chain, pack, seed_of
 from farsight.pb import types_pb2
 from farsight.pb.events_pb2 import KvChange, KvDelta, Load
 from farsight.pb.records_pb2 import EndpointRecord
+from farsight.pb.router_pb2 import Finished, ReportEvent, RouteReply
 from farsight.runtime import Runtime
 from farsight.settings import ServiceSettings
 from services.indexer.service import build as build_indexer
@@ -95,3 +99,29 @@ class Sidecars:
                 running_requests=1,
             )
             await self._bus.publish(subjects.load(endpoint_id), load.SerializeToString())
+
+
+async def ready(channel: grpc.aio.Channel) -> None:
+    """Wait until health says SERVING."""
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                if await health(channel) == health_pb2.HealthCheckResponse.SERVING:
+                    return
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.UNAVAILABLE  # noqa: PT017
+            await asyncio.sleep(0.02)
+
+
+async def health(channel: grpc.aio.Channel) -> int:
+    """What the router says of its own health."""
+    check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined] # its stubs
+    return int((await check(health_pb2.HealthCheckRequest(service="farsight.v1.Router"))).status)
+
+
+def finished(reply: RouteReply, **fields: object) -> ReportEvent:
+    """The end of a request."""
+    end = Finished(status=Finished.STATUS_COMPLETED, **fields)  # type: ignore[arg-type] # by name
+    return ReportEvent(
+        decision_id=reply.decision_id, endpoint_id=reply.endpoint.endpoint_id, finished=end
+    )

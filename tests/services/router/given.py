@@ -15,11 +15,12 @@ from farsight.keys import Keys
 from farsight.latency.features import FeatureMatrix
 from farsight.latency.model import AnalyticModel
 from farsight.latency.remote import Answer
+from farsight.pb.events_pb2 import InFlightDelta
 from farsight.pb.records_pb2 import EndpointRecord
 from farsight.replicas import ReplicasAway
 from services.router.approximate import ApproximateMemory
 from services.router.candidates import Candidates, RequestView
-from services.router.decisions import Latency, OpenDecision
+from services.router.decisions import OpenDecision
 from services.router.fleet import Fleet
 from services.router.forecast import Forecaster
 from services.router.outcomes import Outcomes, now_unix_ms
@@ -210,6 +211,13 @@ def parts(
     )
 
 
+def told(made: Reservations, full: bool = False) -> InFlightDelta:
+    """An announcement that there is."""
+    delta = made.announcement(full, 1)
+    assert delta is not None
+    return delta
+
+
 def opened(
     decision_id: str = "d", endpoint_ids: Sequence[str] = ("e0", "e1"), decided_unix_ms: int = 1
 ) -> OpenDecision:
@@ -225,7 +233,7 @@ def opened(
         endpoint_ids=tuple(endpoint_ids),
         accelerators=("H100",) * count,
         matrix=np.arange(count * 12, dtype=np.float32).reshape(count, 12),
-        latencies=(Latency(100, 150, 10, 15),) * count,
+        quantiles_ms=np.tile(np.array([100, 150, 10, 15], np.float32), (count, 1)),
         cached_tokens=(32, *(0,) * (count - 1)),
         prompt_tokens=100,
         bundle_version=3,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from farsight import subjects
 from farsight.bus import Bus
@@ -19,7 +19,6 @@ from farsight.pb.events_pb2 import InFlightDelta, Sample
 from farsight.pb.router_pb2 import (
     Chat,
     EndpointFailed,
-    Finished,
     FirstToken,
     ReportEvent,
     RouteReply,
@@ -32,7 +31,7 @@ from farsight.pb.types_pb2 import CONFIDENCE_APPROXIMATE, CONFIDENCE_EXACT
 from farsight.server import FIELD_KEY, REASON_KEY
 from services.router.settings import RouterSettings
 from tests.fakes.tokenizer import VOCABULARY, save_tokenizer
-from tests.services.router.deployed import Sidecars, indexer, router
+from tests.services.router.deployed import Sidecars, finished, health, indexer, ready, router
 from tests.services.router.given import record, tokens
 from tests.waiting import eventually
 
@@ -84,14 +83,6 @@ class Deployment:
         return await self.stub.Status(RouterStatusRequest(), timeout=5)
 
 
-def finished(reply: RouteReply, **fields: object) -> ReportEvent:
-    """The end of a request."""
-    end = Finished(status=Finished.STATUS_COMPLETED, **fields)  # type: ignore[arg-type] # by name
-    return ReportEvent(
-        decision_id=reply.decision_id, endpoint_id=reply.endpoint.endpoint_id, finished=end
-    )
-
-
 @pytest.fixture
 async def deployed(
     etcd: Etcd, bus: Bus, etcd_url: str, nats_url: str, tmp_path: Path
@@ -110,24 +101,6 @@ async def deployed(
         await ready(channel)
         await made.until(lambda reply: "index-none" not in reply.fallbacks and exact(reply))
         yield made
-
-
-async def ready(channel: grpc.aio.Channel) -> None:
-    """Wait until health says SERVING."""
-    async with asyncio.timeout(15):
-        while True:
-            try:
-                if await health(channel) == health_pb2.HealthCheckResponse.SERVING:
-                    return
-            except grpc.aio.AioRpcError as error:
-                assert error.code() is grpc.StatusCode.UNAVAILABLE  # noqa: PT017
-            await asyncio.sleep(0.02)
-
-
-async def health(channel: grpc.aio.Channel) -> int:
-    """What the router says of its own health."""
-    check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined] # its stubs
-    return int((await check(health_pb2.HealthCheckRequest(service="farsight.v1.Router"))).status)
 
 
 def exact(reply: RouteReply) -> bool:
@@ -332,49 +305,6 @@ async def test_before_the_fleet_is_known_a_router_is_not_ready(
     assert said == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-async def test_replicas_see_each_others_load(
-    etcd: Etcd, bus: Bus, etcd_url: str, nats_url: str
-) -> None:
-    """What one reserves the other one counts, until it ends or its replica stops."""
-    sidecars = Sidecars(etcd, bus)
-    await sidecars.join(record("a"))
-    async with (
-        router(etcd_url, nats_url, "r1") as one,
-        connect(one.endpoint.address) as channel_one,
-    ):
-        await ready(channel_one)
-        async with (
-            router(etcd_url, nats_url, "r2") as two,
-            connect(two.endpoint.address) as channel_two,
-        ):
-            await ready(channel_two)
-            first, second = RouterStub(channel_one), RouterStub(channel_two)
-            replies = [
-                await stub.Route(RouteRequest(model="m", token_ids=tokens(1000, i).tobytes()))
-                for i, stub in enumerate((first, second, second))
-            ]
-            both = [await in_flight(stub, 3) for stub in (first, second)]
-            call = second.Report()
-            await call.write(finished(replies[1]))
-            after = await in_flight(first, 2)
-            await call.done_writing()
-            await call
-        alone = await in_flight(first, 1)
-
-    assert both == [3000, 3000]
-    assert (after, alone) == (2000, 1000)
-
-
-async def in_flight(stub: "RouterAsyncStub", requests: int) -> int:
-    """Prefill tokens in flight on `a`, once so many requests are."""
-    async with asyncio.timeout(10):
-        while True:
-            endpoint = (await stub.Status(RouterStatusRequest())).endpoints[0]
-            if endpoint.in_flight_requests == requests:
-                return int(endpoint.in_flight_prefill_tokens)
-            await asyncio.sleep(0.01)
-
-
 def messages(count: int) -> Iterable[bytes]:
     """What a broken or hostile replica might send."""
     yield b"\xff\xff\xff"
@@ -391,32 +321,6 @@ async def test_bad_announcements_change_nothing(deployed: Deployment, bus: Bus) 
     await bus.flush()
 
     assert (await deployed.route()).endpoint.endpoint_id in ("a", "b")
-
-
-async def test_a_stop_waits_for_open_decisions_and_not_for_their_stream(
-    etcd: Etcd, bus: Bus, etcd_url: str, nats_url: str
-) -> None:
-    """Reports are taken until the last request has ended; then the stream is answered."""
-    await Sidecars(etcd, bus).join(record("a"))
-    async with router(etcd_url, nats_url, drain_s=15) as runtime:
-        channel = connect(runtime.endpoint.address)
-        await ready(channel)
-        stub = RouterStub(channel)
-        reply = await stub.Route(RouteRequest(model="m", token_ids=PROMPT))
-        call = stub.Report()
-        first = ReportEvent(decision_id=reply.decision_id, first_token=FirstToken(ttft_ms=1))
-        await call.write(first)
-        await asyncio.sleep(0.1)
-
-        runtime.stopping.set()
-        await asyncio.sleep(0.3)
-        still_open = not call.done()
-        await call.write(finished(reply))
-        summary = await asyncio.wait_for(call, 5)
-
-        assert still_open
-        assert (summary.events, summary.unknown_decisions) == (2, 0)
-        await channel.close()
 
 
 def test_the_bound_of_a_prompt_is_below_that_of_a_message() -> None:
