@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from farsight import log, metrics
-from farsight.channel import MAX_MESSAGE_BYTES, connect
+from farsight.channel import MAX_SERVED_BYTES, connect
 from farsight.errors import (
     BusUnavailable,
     FarsightError,
@@ -199,7 +199,7 @@ async def test_a_message_over_the_limit_is_refused(rig: Rig) -> None:
     async with grpc.aio.insecure_channel(
         rig.server.address, options=[("grpc.max_send_message_length", -1)]
     ) as channel:
-        request = MatchRequest(keys=bytes(MAX_MESSAGE_BYTES + 1))
+        request = MatchRequest(keys=bytes(MAX_SERVED_BYTES + 1))
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await index_pb2_grpc.IndexStub(channel).Match(request)
 

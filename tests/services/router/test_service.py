@@ -49,6 +49,7 @@ class Deployment:
     stub: "RouterAsyncStub"
     channel: grpc.aio.Channel
     sidecars: Sidecars
+    address: str
 
     async def route(self, **fields: object) -> RouteReply:
         """One decision, of 1,000 token ids unless told."""
@@ -97,7 +98,7 @@ async def deployed(
         router(etcd_url, nats_url) as runtime,
         connect(runtime.endpoint.address) as channel,
     ):
-        made = Deployment(RouterStub(channel), channel, sidecars)
+        made = Deployment(RouterStub(channel), channel, sidecars, runtime.endpoint.address)
         await ready(channel)
         await made.until(lambda reply: "index-none" not in reply.fallbacks and exact(reply))
         yield made
@@ -173,23 +174,24 @@ async def test_a_request_without_an_id_gets_one(deployed: Deployment) -> None:
             {"exclude_endpoint_ids": ["a", "b"]},
             "UNAVAILABLE", "no-endpoint", "", "all 2 endpoints",
         ),
-        ({"text": "x" * (17 << 20)}, "RESOURCE_EXHAUSTED", None, None, "larger than max"),
     ],
     ids=[
         "unknown model", "no model", "NaN target", "negative target", "empty", "odd bytes",
         "id out of range", "too long for the model", "too many bytes", "bad JSON",
-        "unknown profile", "all excluded", "over the message size of gRPC",
+        "unknown profile", "all excluded",
     ],
 )  # fmt: skip
 async def test_a_refusal_has_a_status_a_reason_and_the_field(
     deployed: Deployment,
     fields: dict[str, object],
     code: str,
-    reason: str | None,
-    field: str | None,
+    reason: str,
+    field: str,
     text: str,
 ) -> None:
     """For machines in the trailing metadata, for people in the text."""
+    await deployed.route(text="the tokenizer is loaded now")
+
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await deployed.route(**fields)
 
@@ -328,3 +330,14 @@ def test_the_bound_of_a_prompt_is_below_that_of_a_message() -> None:
     largest = RouterSettings.model_validate({"max_prompt_bytes": 15 << 20}).max_prompt_bytes
 
     assert largest + (1 << 20) <= 16 << 20
+
+
+async def test_a_prompt_over_the_size_limit_names_its_field(deployed: Deployment) -> None:
+    """Also when the message is larger than our own clients would send."""
+    unbounded = [("grpc.max_send_message_length", -1)]
+    async with grpc.aio.insecure_channel(deployed.address, options=unbounded) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await RouterStub(channel).Route(RouteRequest(model="m", text="x" * (20 << 20)))
+
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert dict(refused.value.trailing_metadata() or ())["farsight-field"] == "text"
