@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from random import random
 from typing import Generic, TypeVar
 
 import grpc
@@ -44,6 +45,7 @@ class ReplicaPool(Generic[Stub]):
         self._stubs: dict[str, Stub] = {}
         self._avoid_until_s: dict[str, float] = {}
         self._preferred = ""
+        self._salt = random()  # callers spread over the replicas
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -73,7 +75,11 @@ class ReplicaPool(Generic[Stub]):
         now = time.monotonic()
         return sorted(
             self._stubs,
-            key=lambda a: (self._avoid_until_s.get(a, 0) > now, a != self._preferred, a),
+            key=lambda a: (
+                self._avoid_until_s.get(a, 0) > now,
+                a != self._preferred,
+                hash((self._salt, a)),
+            ),
         )
 
     async def call(self, ask: Callable[[Stub], Awaitable[T]], budget_s: float) -> T:

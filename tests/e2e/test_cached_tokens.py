@@ -1,12 +1,15 @@
 """What the router says about a pod's cache is what the engine then takes from it."""
 
+import asyncio
+
 import aiohttp
 import pytest
 
+from farsight.client import RouterClient
 from farsight.demo.figures import exact_share
-from farsight.demo.phases import run_probes
-from farsight.demo.senders import GatewaySender
-from farsight.demo.workload import WorkloadSpec
+from farsight.demo.phases import QUIET_S, run_probes
+from farsight.demo.senders import GatewaySender, RouteApiSender
+from farsight.demo.workload import WorkloadSpec, sessions
 from farsight.local.engine import SERVED_MODEL
 from farsight.local.fleet import Fleet
 from tests.e2e.observe import exact_endpoints, total, until
@@ -46,3 +49,22 @@ async def test_settled_requests_are_predicted_exactly(fleet: Fleet) -> None:
     assert share >= 0.99
     assert any(s.cached_tokens for s in sent)
     assert await evictions(fleet) > before
+
+
+async def test_an_application_streams_from_the_pod_itself(fleet: Fleet) -> None:
+    """Route API, then the pod, then reports: served as predicted, and counted by the router."""
+    session = sessions(WorkloadSpec(groups=1, users_per_group=1, turns=2, seed=9))[0]
+    before = await total(fleet, "router", "farsight_router_reports_total", kind="finished")
+
+    routers = [router.address for router in fleet.replicas("router")]
+    async with aiohttp.ClientSession() as http, RouterClient(routers) as client:
+        sender = RouteApiSender(http, client, SERVED_MODEL)
+        for _ in range(2):
+            sent = await sender.send(session.name, session.ask(), "predicted")
+            session.answer(sent.text)
+            assert not sent.failed
+            await asyncio.sleep(QUIET_S)
+
+    assert sent.cached_tokens == sent.cached_tokens_predicted > 0
+    after = await total(fleet, "router", "farsight_router_reports_total", kind="finished")
+    assert after >= before + 2
