@@ -6,6 +6,8 @@ import contextlib
 import signal
 import sys
 
+import uvloop
+
 from farsight.demo.run import Demo
 from farsight.local.errors import LocalFleetError
 
@@ -16,7 +18,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave everything running at the end")
     options = parser.parse_args()
     try:
-        return asyncio.run(_run(options.keep))
+        return uvloop.run(_run(options.keep))
     except LocalFleetError as error:
         sys.stderr.write(f"demo: {error}\n")
         return 1
