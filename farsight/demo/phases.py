@@ -14,7 +14,7 @@ from farsight.demo.senders import Sender, Sent
 from farsight.demo.workload import Session, WorkloadSpec, sessions
 from farsight.pb.router_pb2 import Finished, ReportEvent, RouteRequest
 
-QUIET_S = 0.4
+QUIET_S = 0.8
 ROUTE_CALLS = 200
 REPORT_S = 0.005
 ROUTE_PROMPT_TOKENS = 2000
