@@ -14,8 +14,6 @@ import numpy.typing as npt
 from farsight import table_kernels as kernels
 from farsight.keys import Keys
 
-Masks = npt.NDArray[np.uint64]
-
 PLANE_BITS = 64
 MAX_LOAD = 0.7
 MIN_CAPACITY = 1 << 12

@@ -1,10 +1,8 @@
 """Real etcd and NATS on free ports for the tests that need them."""
 
 import asyncio
-import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +13,8 @@ from hypothesis import settings
 from farsight import keys, table
 from farsight.bus import Bus
 from farsight.etcd import Etcd
+from farsight.local.infra import etcd_command, nats_command
+from farsight.local.process import Command
 
 settings.register_profile("farsight", deadline=None)
 settings.load_profile("farsight")
@@ -46,15 +46,6 @@ def wait_for_port(port: int, server: subprocess.Popen[bytes], limit_s: float = 1
     raise RuntimeError(f"nothing listens on port {port}")
 
 
-def binary(name: str) -> str:
-    """A program beside this interpreter or on the PATH; a missing one fails the test."""
-    beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.is_file() else shutil.which(name)
-    if found is None:
-        raise RuntimeError(f"{name} is missing: run `make setup`")
-    return found
-
-
 def stop(server: subprocess.Popen[bytes]) -> None:
     """Stop a server that a fixture started."""
     server.terminate()
@@ -65,24 +56,21 @@ def stop(server: subprocess.Popen[bytes]) -> None:
         server.wait()
 
 
+def launch(command: Command) -> subprocess.Popen[bytes]:
+    """Start a server of a local fleet, without its output; a missing program fails the test."""
+    return subprocess.Popen(command.argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def launch_nats(port: int, store_dir: Path) -> subprocess.Popen[bytes]:
+    """Start a nats-server with JetStream on a port."""
+    return launch(nats_command(store_dir, port, free_port()))
+
+
 @pytest.fixture(scope="session")
 def etcd_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """host:port of a real etcd."""
-    client, peer = free_port(), free_port()
-    server = subprocess.Popen(
-        [
-            binary("etcd"),
-            f"--data-dir={tmp_path_factory.mktemp('etcd')}",
-            f"--listen-client-urls=http://127.0.0.1:{client}",
-            f"--advertise-client-urls=http://127.0.0.1:{client}",
-            f"--listen-peer-urls=http://127.0.0.1:{peer}",
-            f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
-            f"--initial-cluster=default=http://127.0.0.1:{peer}",
-            "--log-level=error",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    client = free_port()
+    server = launch(etcd_command(tmp_path_factory.mktemp("etcd"), client, free_port()))
     try:
         wait_for_port(client, server)
         yield f"127.0.0.1:{client}"
@@ -94,20 +82,7 @@ def etcd_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a real nats-server with JetStream."""
     port = free_port()
-    server = subprocess.Popen(
-        [
-            binary("nats-server"),
-            "-a",
-            "127.0.0.1",
-            "-p",
-            str(port),
-            "-js",
-            "-sd",
-            str(tmp_path_factory.mktemp("nats")),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    server = launch_nats(port, tmp_path_factory.mktemp("nats"))
     try:
         wait_for_port(port, server)
         yield f"nats://127.0.0.1:{port}"

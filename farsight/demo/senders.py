@@ -28,8 +28,6 @@ class Sent:
     prompt_tokens: int
     cached_tokens: int
     cached_tokens_predicted: int
-    bundle_version: int
-    ttft_predicted_ms: float
 
 
 class Sender(Protocol):
@@ -85,7 +83,7 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, A
 
 
 def _sent(
-    session: str, endpoint_id: str, answer: _Answer, failed: str, predicted: "_Predicted"
+    session: str, endpoint_id: str, answer: _Answer, failed: str, cached_tokens_predicted: int
 ) -> Sent:
     return Sent(
         session,
@@ -97,17 +95,8 @@ def _sent(
         answer.ttft_ms,
         answer.prompt_tokens,
         answer.cached_tokens,
-        predicted.cached_tokens,
-        predicted.bundle_version,
-        predicted.ttft_ms,
+        cached_tokens_predicted,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Predicted:
-    cached_tokens: int = 0
-    bundle_version: int = 0
-    ttft_ms: float = 0.0
 
 
 class GatewaySender:
@@ -121,15 +110,14 @@ class GatewaySender:
     async def send(self, session: str, body: dict[str, Any], profile: str) -> Sent:
         """One request through the gateway."""
         answer = _Answer(time.monotonic())
-        endpoint_id, failed, predicted = "", "", _Predicted()
+        endpoint_id, failed, predicted = "", "", 0
         request = body | {"model": self._model, "stream_options": {"include_usage": True}}
         try:
             async with self._http.post(
                 self._url, json=request, headers={"x-farsight-profile": profile}
             ) as response:
                 endpoint_id = response.headers.get("x-farsight-endpoint", "")
-                cached = int(response.headers.get("x-farsight-cached-tokens", "0"))
-                predicted = _Predicted(cached_tokens=cached)
+                predicted = int(response.headers.get("x-farsight-cached-tokens", "0"))
                 if response.status != 200:
                     failed = f"{response.status} {await response.text()}"
                 else:
@@ -159,9 +147,6 @@ class RouteApiSender:
             TIMEOUT_S,
         )
         reply = decision.reply
-        predicted = _Predicted(
-            reply.cached_tokens, reply.bundle_version, reply.predicted.ttft.q50_ms
-        )
         endpoint = reply.endpoint
         answer = _Answer(time.monotonic())
         failed = ""
@@ -176,7 +161,7 @@ class RouteApiSender:
             failed = repr(error)
         for event in _reports(reply.decision_id, endpoint.endpoint_id, answer, failed):
             self._routers.report(decision, event)
-        return _sent(session, endpoint.endpoint_id, answer, failed, predicted)
+        return _sent(session, endpoint.endpoint_id, answer, failed, reply.cached_tokens)
 
 
 def _reports(decision_id: str, endpoint_id: str, answer: _Answer, failed: str) -> list[ReportEvent]:

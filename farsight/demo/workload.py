@@ -5,7 +5,7 @@ made of seeded random words, so that the same seed gives the same prompts.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -39,7 +39,6 @@ class Session:
     questions: list[str]
     output_tokens: int
     turn: int = 0
-    answers: list[str] = field(default_factory=list)
 
     @property
     def done(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.conftest import binary
+from farsight.local.programs import program
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 Manifest = dict[str, Any]
@@ -17,7 +17,7 @@ Manifest = dict[str, Any]
 def render(directory: str) -> tuple[Manifest, ...]:
     """Every document of a directory under `deploy/`, or of an absolute path."""
     done = subprocess.run(
-        [binary("kubectl"), "kustomize", str(DEPLOY / directory)],
+        [program("kubectl"), "kustomize", str(DEPLOY / directory)],
         check=False,
         capture_output=True,
         text=True,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.conftest import binary
+from farsight.local.programs import program
 from tests.deploy.rendering import DEPLOY, Manifest, containers_of, of_kind, pod_of, render
 
 EXAMPLE = "overlays/example"
@@ -124,7 +124,7 @@ def test_nats_accepts_its_configuration(tmp_path: Path) -> None:
     file = tmp_path / "nats.conf"
     file.write_text(text.replace('"/data"', f'"{tmp_path}"'))
 
-    done = subprocess.run([binary("nats-server"), "-t", "-c", str(file)], check=False)
+    done = subprocess.run([program("nats-server"), "-t", "-c", str(file)], check=False)
 
     assert 'store_dir: "/data"' in text
     assert done.returncode == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.conftest import binary
+from farsight.local.programs import program
 from tests.deploy.observability import RULES, panel_queries
 from tests.deploy.rendering import of_kind, render
 
@@ -13,7 +13,7 @@ from tests.deploy.rendering import of_kind, render
 def promtool(*arguments: str) -> str:
     """Output of promtool, which must succeed."""
     done = subprocess.run(
-        [binary("promtool"), *arguments], capture_output=True, text=True, check=False
+        [program("promtool"), *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

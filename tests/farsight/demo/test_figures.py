@@ -18,8 +18,6 @@ REQUEST = Sent(
     prompt_tokens=1000,
     cached_tokens=500,
     cached_tokens_predicted=500,
-    bundle_version=0,
-    ttft_predicted_ms=90.0,
 )
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 from pathlib import Path
 
 from farsight import discovery, subjects
@@ -13,7 +12,7 @@ from farsight.pb import index_pb2_grpc, types_pb2
 from farsight.pb.index_pb2 import MatchRequest
 from farsight.pb.records_pb2 import ServiceRecord
 from farsight.server import Server
-from tests.conftest import binary, free_port, stop, wait_for_port
+from tests.conftest import free_port, launch_nats, stop, wait_for_port
 from tests.farsight.index.messages import Cache, packed
 from tests.services.processes import (
     NOT_SERVING,
@@ -80,11 +79,7 @@ async def test_it_waits_for_nats(etcd: Etcd, etcd_url: str, tmp_path: Path) -> N
         address = (await record(etcd)).address
         assert await health(address) == NOT_SERVING
 
-        nats = subprocess.Popen(  # noqa: ASYNC220 # it returns at once
-            [binary("nats-server"), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", tmp_path],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        nats = launch_nats(port, tmp_path)
         try:
             await asyncio.to_thread(wait_for_port, port, nats)
             await until_health(address, SERVING)

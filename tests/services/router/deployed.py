@@ -1,8 +1,8 @@
 """Real services in this process: a router or an indexer over real etcd and NATS."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
 import grpc
 import grpc.aio
@@ -19,32 +19,11 @@ from farsight.pb.events_pb2 import KvChange, KvDelta, Load
 from farsight.pb.records_pb2 import EndpointRecord
 from farsight.pb.router_pb2 import Finished, ReportEvent, RouteReply
 from farsight.runtime import Runtime
-from farsight.settings import ServiceSettings
 from services.indexer.service import build as build_indexer
 from services.indexer.settings import IndexerSettings
 from services.router.service import build as build_router
 from services.router.settings import RouterSettings
-
-
-@asynccontextmanager
-async def running(
-    kind: str,
-    settings: ServiceSettings,
-    build: Callable[..., AbstractAsyncContextManager[None]],
-) -> AsyncIterator[Runtime]:
-    """A service from start to graceful stop."""
-    async with asyncio.TaskGroup() as tasks:
-        runtime = Runtime(kind, settings, tasks)
-        try:
-            async with build(settings, runtime):
-                living = tasks.create_task(runtime.live())
-                try:
-                    yield runtime
-                finally:
-                    runtime.stopping.set()
-                    await living
-        finally:
-            await runtime.close()
+from tests.services.running import running
 
 
 def router(

@@ -16,7 +16,7 @@ from farsight.pb.router_pb2 import Finished
 from farsight.subjects import SAMPLE_STREAM
 from services.router import metrics, samples
 from services.router.samples import SampleSender, make_sample
-from tests.conftest import binary, free_port, stop, wait_for_port
+from tests.conftest import free_port, launch_nats, stop, wait_for_port
 from tests.services.router.given import opened
 from tests.waiting import eventually
 
@@ -94,11 +94,7 @@ async def test_drain_gives_up_at_its_limit() -> None:
 
 def nats_server(port: int, folder: Path) -> subprocess.Popen[bytes]:
     """A nats-server with JetStream."""
-    server = subprocess.Popen(
-        [binary("nats-server"), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    server = launch_nats(port, folder)
     wait_for_port(port, server)
     return server
 

@@ -1,8 +1,8 @@
 """A whole sidecar inside a test's event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,25 +12,14 @@ from farsight.pb.records_pb2 import EndpointRecord
 from farsight.runtime import Runtime
 from services.sidecar.service import build
 from services.sidecar.settings import SidecarSettings
+from tests.services.running import running
 
 ENDPOINT = "pod-1"
 
 
-@asynccontextmanager
-async def sidecar(settings: SidecarSettings) -> AsyncIterator[Runtime]:
+def sidecar(settings: SidecarSettings) -> AbstractAsyncContextManager[Runtime]:
     """The service from start to a graceful stop."""
-    async with asyncio.TaskGroup() as tasks:
-        runtime = Runtime("sidecar", settings, tasks)
-        try:
-            async with build(settings, runtime):
-                living = tasks.create_task(runtime.live())
-                try:
-                    yield runtime
-                finally:
-                    runtime.stopping.set()
-                    await living
-        finally:
-            await runtime.close()
+    return running("sidecar", settings, build)
 
 
 @dataclass(frozen=True)
