@@ -1,0 +1,1 @@
+"""The fleet simulator: real routing decisions over modelled engines, in virtual time."""
