@@ -1,0 +1,229 @@
+"""A fleet of modelled engines: requests in, tokens and KV changes out, time as the caller says."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from farsight.errors import InvalidField
+from farsight.keys import CANONICAL_BLOCK_TOKENS, Keys
+from sim.engine import advance as kernels
+from sim.engine import layout
+from sim.engine.arena import Arena
+from sim.engine.layout import N_EVENTS, N_KV, N_KV_KEYS, NONE, State, make_state
+from sim.engine.spec import EngineSpec, TierSpec
+
+
+class Kind(IntEnum):
+    """What happened to a request."""
+
+    FIRST_TOKEN = layout.FIRST_TOKEN
+    FINISHED = layout.FINISHED
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a request."""
+
+    kind: Kind
+    engine: int
+    request: int
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What an engine's metrics page says."""
+
+    running: int
+    waiting: int
+    kv_usage_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a request stands; cached tokens are NONE before it was let in."""
+
+    generated: int
+    cached_tokens: int
+    host_tokens: int
+    storage_tokens: int
+    preemptions: int
+
+
+@dataclass(frozen=True, slots=True)
+class KvChanges:
+    """KV events since the last call, as columns; `keys[at[i] : at[i] + count[i]]` belong to row i.
+
+    `changed` says of each key that it came to, or left, the pool with this event: the engine may
+    hold several copies of a block.
+    """
+
+    rows: npt.NDArray[np.void]
+    keys: Keys
+    changed: npt.NDArray[np.bool_]
+
+
+class Engines:
+    """Owns the state of all engines.
+
+    Requests are named by slots; a slot is free again after `release`.
+    """
+
+    def __init__(self, specs: Sequence[EngineSpec], storage: TierSpec | None = None) -> None:
+        if storage and len({s.block_tokens for s in specs if s.mounts_storage}) > 1:
+            raise InvalidField("block_tokens", "the same on all engines that share the storage")
+        self.specs = tuple(specs)
+        self.state: State = make_state(specs, storage)
+        self._arena = Arena()
+        self._free: list[int] = []
+        self._used = 0
+        self._ranges: dict[int, tuple[int, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    @property
+    def next_s(self) -> float:
+        """When an engine does something next; infinite when all are idle."""
+        return float(self.state.next_s.min())
+
+    @property
+    def in_flight(self) -> list[int]:
+        """Slots of the requests that were submitted and not released."""
+        return list(self._ranges)
+
+    def submit(
+        self,
+        engine: int,
+        keys: Keys,
+        prompt_tokens: int,
+        output_tokens: int,
+        now_s: float,
+        lora: int = NONE,
+    ) -> int:
+        """Queue a request; returns its slot.
+
+        :param keys: canonical block keys of the prompt and, after it, of the answer.
+        :raises InvalidField: the sequence can never fit the device cache.
+        """
+        total = prompt_tokens + output_tokens
+        if kernels.needs_blocks(self.state, engine, total) > self.specs[engine].blocks:
+            raise InvalidField(
+                "prompt_tokens", f"with the output at most the KV cache, not {total}"
+            )
+        if keys.size != total // CANONICAL_BLOCK_TOKENS:
+            raise InvalidField("keys", f"{total // CANONICAL_BLOCK_TOKENS} keys, not {keys.size}")
+        entries = keys.size + 1
+        at = self._arena.take(entries)
+        self._make_room()
+        self.state.arena_keys[at : at + keys.size] = keys
+        slot = self._free.pop() if self._free else self._new_slot()
+        self._ranges[slot] = at, entries
+        kernels.submit(self.state, slot, engine, at, prompt_tokens, output_tokens, lora, now_s)
+        return slot
+
+    def _make_room(self) -> None:
+        size = self.state.arena_keys.size
+        while size < self._arena.size:
+            size *= 2
+        if size != self.state.arena_keys.size:
+            self.state = self.state._replace(
+                arena_keys=np.resize(self.state.arena_keys, size),
+                arena_blocks=np.resize(self.state.arena_blocks, size),
+            )
+
+    def _new_slot(self) -> int:
+        if self._used == self.state.requests.size:
+            self.state = self.state._replace(
+                requests=np.resize(self.state.requests, 2 * self._used)
+            )
+        self._used += 1
+        return self._used - 1
+
+    def advance(self, until_s: float, stops_at_events: bool = True) -> float:
+        """Let time pass; returns how far, see `sim.engine.advance.advance`."""
+        return float(kernels.advance(self.state, until_s, stops_at_events))
+
+    def take_events(self) -> Iterator[Event]:
+        """First tokens and ends since the last `clear_taken`, in order."""
+        for row in self.state.events[: self.state.counters[N_EVENTS]].tolist():
+            yield Event(Kind(row[0]), row[1], row[2], row[3])
+
+    def take_kv_changes(self) -> KvChanges | None:
+        """KV events since the last `clear_taken`; None when there are none. Views: copy to keep."""
+        count, keys = self.state.counters[N_KV], self.state.counters[N_KV_KEYS]
+        if not count:
+            return None
+        return KvChanges(
+            self.state.kv_events[:count], self.state.kv_keys[:keys], self.state.kv_changed[:keys]
+        )
+
+    def clear_taken(self) -> None:
+        """Forget the events and KV events that were taken."""
+        kernels.clear_taken(self.state)
+
+    def progress(self, slot: int) -> Progress:
+        """Where a request stands."""
+        row = self.state.requests[slot]
+        return Progress(
+            int(row["generated"]),
+            int(row["cached_tokens"]),
+            int(row["host_tokens"]),
+            int(row["storage_tokens"]),
+            int(row["preemptions"]),
+        )
+
+    def release(self, slot: int) -> None:
+        """A request that has finished is forgotten; one that has not is aborted."""
+        if self.state.requests[slot]["state"] != layout.DONE:
+            kernels.abort(self.state, slot)
+        self.state.requests[slot]["state"] = layout.FREE
+        self._arena.give_back(*self._ranges.pop(slot))
+        self._free.append(slot)
+
+    def gauges(self, engine: int) -> Gauges:
+        """What its metrics page says now."""
+        row, pool = self.state.engines[engine], self.state.pools[engine]
+        return Gauges(
+            int(row["running"]), int(row["waiting"]), 1 - float(pool["free"]) / float(pool["size"])
+        )
+
+    def slow_down(self, engine: int, factor: float) -> None:
+        """From its next step on, steps take `factor` times as long."""
+        self.state.engines[engine]["slowness"] = factor
+
+    def hang(self, engine: int, until_s: float) -> None:
+        """No step ends before `until_s`."""
+        self.state.engines[engine]["hung_until_s"] = until_s
+        if np.isfinite(self.state.next_s[engine]):
+            self.state.next_s[engine] = max(until_s, self.state.next_s[engine])
+
+    def kill(self, engine: int) -> list[int]:
+        """The process dies with its cache; returns the slots of the requests that were there."""
+        lost = [s for s in self._ranges if self.state.requests[s]["engine"] == engine]
+        for slot in lost:
+            if self.state.requests[slot]["state"] != layout.DONE:
+                kernels.abort(self.state, slot)
+        row = self.state.engines[engine]
+        row["alive"] = row["in_step"] = 0
+        row["hung_until_s"] = -np.inf
+        self.state.next_s[engine] = np.inf
+        self.state.loras[engine] = NONE
+        for pool in (engine, int(row["host_pool"])):
+            if pool != NONE:
+                size = int(self.state.pools[pool]["size"])
+                layout.fill_pool(self.state, pool, size, int(row["keys_per_block"]))
+        return lost
+
+    def revive(self, engine: int) -> None:
+        """A new process with an empty cache."""
+        self.state.engines[engine]["alive"] = 1
+        self.state.engines[engine]["slowness"] = 1.0
+
+    def held_keys(self, pool: int) -> Keys:
+        """Canonical keys that a pool holds, in no order."""
+        keys: Keys = self.state.index_keys[pool]
+        return keys[keys != 0]
