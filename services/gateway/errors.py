@@ -32,6 +32,7 @@ _PARAMS = {
     "slo_tpot_ms": "x-slo-tpot-ms",
     "profile": "x-farsight-profile",
     "request_id": "x-request-id",
+    "session_id": "x-session-id",
 }
 
 

@@ -125,6 +125,11 @@ def _short_ascii(text: str, name: str) -> str:
     return text
 
 
+def _optional_ascii(headers: Mapping[str, str], name: str) -> str:
+    given = headers.get(name)
+    return "" if given is None else _short_ascii(given, name)
+
+
 def _slo_ms(headers: Mapping[str, str], name: str) -> float | None:
     text = headers.get(name)
     if text is None:
@@ -141,7 +146,6 @@ def _slo_ms(headers: Mapping[str, str], name: str) -> float | None:
 def _route_request(
     body: _Body, headers: Mapping[str, str], request_id: str, max_output_tokens: int | None
 ) -> RouteRequest:
-    profile = headers.get("x-farsight-profile")
     return RouteRequest(
         request_id=request_id,
         model=body.model,
@@ -150,7 +154,8 @@ def _route_request(
         priority=body.priority or 0,
         max_output_tokens=max_output_tokens or 0,
         cache_salt=body.cache_salt or "",
-        profile=_short_ascii(profile, "x-farsight-profile") if profile is not None else "",
+        profile=_optional_ascii(headers, "x-farsight-profile"),
+        session_id=_optional_ascii(headers, "x-session-id"),
     )
 
 

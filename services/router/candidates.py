@@ -21,6 +21,8 @@ class RequestView:
     slo_ttft_ms: float | None
     slo_tpot_ms: float | None
     priority: int
+    session_id: str
+    """Conversation, user or agent; empty when the client named none."""
     decision_number: int
     """Rises by one with each decision of this replica."""
     draw: float

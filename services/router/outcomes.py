@@ -16,7 +16,7 @@ from services.router.decisions import OpenDecision
 from services.router.fleet import Fleet
 from services.router.output_lengths import OutputLengths
 from services.router.reservations import Reservations
-from services.router.samples import SampleSender, make_sample
+from services.router.samples import SampleSink, make_sample
 
 # An open decision and its booking take some 3 KiB, so these are at most some 150 MiB.
 MAX_OPEN = 50_000
@@ -53,7 +53,7 @@ class Outcomes:
         reservations: Reservations,
         memory: ApproximateMemory,
         lengths: OutputLengths,
-        samples: SampleSender,
+        samples: SampleSink,
         unix_ms: Callable[[], int] = now_unix_ms,
     ) -> None:
         self._fleet = fleet

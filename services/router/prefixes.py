@@ -1,6 +1,7 @@
 """Cached prefix of a prompt on each endpoint: from the index, else from what was routed where."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +63,7 @@ class PrefixLookup:
             for space in roster.namespaces
         )
         found = _Columns(len(roster))
-        answers = await asyncio.gather(*(self._ask(space, k) for space, k in keys))
+        answers = await self._ask_all(keys)
         for (space, chained), answer in zip(keys, answers, strict=True):
             if isinstance(answer, Matches):
                 found.take(space, chained.size, answer)
@@ -72,6 +73,11 @@ class PrefixLookup:
             fallbacks = ("index-not-exact",)
         self._last_seen[roster.model] = roster, found.confidence
         return found.close(tokens.size, roster, keys, fallbacks)
+
+    async def _ask_all(self, keys: Sequence[tuple[Namespace, Keys]]) -> list[Matches | str]:
+        if len(keys) == 1:  # the usual case needs no task
+            return [await self._ask(*keys[0])]
+        return await asyncio.gather(*(self._ask(space, k) for space, k in keys))
 
     async def _ask(self, space: Namespace, keys: Keys) -> Matches | str:
         """What the index knows, or the name of the fallback when it cannot answer."""

@@ -29,6 +29,8 @@ class RouteCall:
     cache_salt: str
     profile: str
     exclude: frozenset[str]
+    session_id: str
+    """Conversation, user or agent; empty when the client named none."""
 
 
 class Prompts:

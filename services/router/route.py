@@ -1,8 +1,7 @@
 """One decision: tokens, prefixes, features, forecast, choice, reservation."""
 
 import time
-import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -14,7 +13,7 @@ from services.router.candidates import Candidates, RequestView
 from services.router.decisions import OpenDecision
 from services.router.fleet import Fleet
 from services.router.forecast import Forecast, Forecaster
-from services.router.outcomes import Outcomes
+from services.router.outcomes import Outcomes, now_unix_ms
 from services.router.output_lengths import OutputLengths
 from services.router.prefixes import Prefixes, PrefixLookup
 from services.router.profile import Choice
@@ -56,6 +55,9 @@ class RouterParts:
     lengths: OutputLengths
     outcomes: Outcomes
     random: Random
+    clock: Callable[[], float] = time.perf_counter
+    """Seconds; what `arrived_s` of a call is taken from."""
+    unix_ms: Callable[[], int] = now_unix_ms
 
 
 class RequestRouter:
@@ -98,7 +100,7 @@ class RequestRouter:
         self._reserve(opened, prefixes, expected)
         fallbacks = (*prefixes.fallbacks, *filter(None, [forecast.fallback]))
         fallbacks += tuple(f"filter-{name}-relaxed" for name in choice.relaxed)
-        _count(opened, fallbacks, arrived_s)
+        _count(opened, fallbacks)
         return Decision(opened, roster, seen, choice, answered, fallbacks, tokens)
 
     def _look(self, roster: Roster, prompt_tokens: int, prefixes: Prefixes) -> Candidates:
@@ -121,6 +123,7 @@ class RequestRouter:
             call.slo_ttft_ms,
             call.slo_tpot_ms,
             call.priority,
+            call.session_id,
             turn,
             self._parts.random.random(),
         )
@@ -138,8 +141,8 @@ class RequestRouter:
         rows = np.array(answered, np.intp)
         endpoints = [roster.endpoints[row] for row in answered]
         return OpenDecision(
-            decision_id=uuid.uuid4().hex,
-            request_id=call.request_id or uuid.uuid4().hex,
+            decision_id=self._new_id(),
+            request_id=call.request_id or self._new_id(),
             model=call.model,
             base_model=roster.base_model,
             pool=endpoints[0].pool,
@@ -151,9 +154,12 @@ class RequestRouter:
             cached_tokens=tuple(seen.cached_tokens[rows].astype(int).tolist()),
             prompt_tokens=int(seen.cached_tokens[0] + seen.uncached_tokens[0]),
             bundle_version=forecast.bundle_version,
-            decision_ms=(time.perf_counter() - arrived_s) * 1000,
-            decided_unix_ms=int(time.time() * 1000),
+            decision_ms=(self._parts.clock() - arrived_s) * 1000,
+            decided_unix_ms=self._parts.unix_ms(),
         )
+
+    def _new_id(self) -> str:
+        return f"{self._parts.random.getrandbits(128):032x}"
 
     def _reserve(self, opened: OpenDecision, prefixes: Prefixes, expected: float) -> None:
         endpoint_id, latency = opened.endpoint_ids[0], opened.latency(0)
@@ -168,9 +174,9 @@ class RequestRouter:
         self._parts.outcomes.opened(opened, prefixes.keys_of(endpoint_id))
 
 
-def _count(opened: OpenDecision, fallbacks: Sequence[str], arrived_s: float) -> None:
+def _count(opened: OpenDecision, fallbacks: Sequence[str]) -> None:
     metrics.decisions.labels(opened.profile, opened.endpoint_ids[0]).inc()
-    metrics.decision_seconds.observe(time.perf_counter() - arrived_s)
+    metrics.decision_seconds.observe(opened.decision_ms / 1000)
     metrics.predicted_ttft_seconds.observe(opened.latency(0).ttft_q50_ms / 1000)
     for fallback in fallbacks:
         metrics.fallbacks.labels(fallback).inc()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
+from typing import Protocol
 
 from farsight.bus import Bus
 from farsight.errors import BusUnavailable
@@ -61,6 +62,14 @@ def make_sample(decision: OpenDecision, endpoint_id: str, row: int, end: Finishe
         decided_unix_ms=decision.decided_unix_ms,
         profile=decision.profile,
     )
+
+
+class SampleSink(Protocol):
+    """Takes samples; a sender to NATS, or whoever trains in the same process."""
+
+    def send(self, sample: Sample) -> None:
+        """Take one sample."""
+        ...
 
 
 class SampleSender:

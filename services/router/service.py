@@ -69,7 +69,7 @@ class RouterService(router_pb2_grpc.RouterServicer):
 
     async def Route(self, request: RouteRequest, context: Context) -> RouteReply:
         """Decide and reserve."""
-        arrived_s = time.perf_counter()
+        arrived_s = self._parts.clock()
         request_id.set(request.request_id or request_id.get())
         call = decode_call(request, self._settings.max_prompt_bytes)
         decision = await self._router.route(call, arrived_s)

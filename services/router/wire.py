@@ -32,6 +32,7 @@ def decode_call(request: RouteRequest, max_prompt_bytes: int) -> RouteCall:
         raise InvalidField("model", "a model name")
     _bounded("cache_salt", request.cache_salt, MAX_NAME_CHARS)
     _bounded("profile", request.profile, MAX_ID_CHARS)
+    _bounded("session_id", request.session_id, MAX_ID_CHARS)
     if request.max_output_tokens > MAX_OUTPUT_TOKENS:
         raise InvalidField("max_output_tokens", f"at most {MAX_OUTPUT_TOKENS}")
     if len(request.exclude_endpoint_ids) > MAX_EXCLUDED:
@@ -47,6 +48,7 @@ def decode_call(request: RouteRequest, max_prompt_bytes: int) -> RouteCall:
         request.cache_salt,
         request.profile,
         frozenset(request.exclude_endpoint_ids),
+        request.session_id,
     )
 
 

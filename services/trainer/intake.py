@@ -16,7 +16,7 @@ from farsight.subjects import SAMPLE_STREAM
 from services.trainer import metrics
 from services.trainer.settings import TrainerSettings
 from services.trainer.window import SampleWindow
-from services.trainer.wire import BadSample, decode_sample
+from services.trainer.windows import SampleWindows
 
 log = get_logger(__name__)
 
@@ -27,19 +27,18 @@ _SAMPLES_PER_TURN = 32  # keeps the event loop free while a long stream is read 
 
 
 class Intake:
-    """Owns the windows."""
+    """Reads the stream into the windows."""
 
     def __init__(self, bus: Bus, settings: TrainerSettings) -> None:
         self._bus = bus
-        self._settings = settings
-        self._windows: dict[str, SampleWindow] = {}
+        self._windows = SampleWindows(settings.max_models, settings.window_samples)
         self._full_batch_s = -QUIET_S
         self.reading = asyncio.Event()
 
     @property
     def windows(self) -> Mapping[str, SampleWindow]:
         """Window by model."""
-        return self._windows
+        return self._windows.by_model
 
     @property
     def is_caught_up(self) -> bool:
@@ -63,24 +62,7 @@ class Intake:
         self._full_batch_s = time.monotonic() if len(messages) >= BATCH else -QUIET_S
         for start in range(0, len(messages), _SAMPLES_PER_TURN):
             for data in messages[start : start + _SAMPLES_PER_TURN]:
-                try:
-                    self._take_one(data)
-                except BadSample as error:
-                    metrics.refused.labels(error.kind).inc()
-                    log.debug("sample refused", extra={"reason": error.kind})
+                self._windows.take(data)
             await asyncio.sleep(0)
-        for model, window in self._windows.items():
+        for model, window in self.windows.items():
             metrics.window_samples.labels(model).set(len(window))
-
-    def _take_one(self, data: bytes) -> None:
-        sample = decode_sample(data)
-        if not sample.is_label:
-            metrics.samples.labels(sample.outcome).inc()
-            return
-        if sample.model not in self._windows:
-            if len(self._windows) >= self._settings.max_models:
-                raise BadSample("too-many-models")
-            self._windows[sample.model] = SampleWindow(self._settings.window_samples)
-        if not self._windows[sample.model].add(sample):
-            raise BadSample("known-or-old")
-        metrics.samples.labels(sample.outcome).inc()

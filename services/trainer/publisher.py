@@ -87,11 +87,10 @@ class Publisher:
         :raises BadBundle: it does not load again.
         """
         version = live.version + 1
-        manifest = _manifest(model, version, won, len(samples))
-        data, loaded = await asyncio.to_thread(_pack, manifest, won, samples)
+        data, loaded = await asyncio.to_thread(make_bundle, model, version, won, samples)
         object_name = f"{token(model)}.{version}.{loaded.sha256[:16]}"
         await self._bus.put_object(BUNDLE_BUCKET, object_name, data)
-        record = discovery.encode_record(_pointer(loaded, object_name))
+        record = discovery.encode_record(pointer_to(loaded, object_name))
         key = discovery.bundle_key(model)
         if not await self._etcd.put_if_unchanged(key, live.record, record):
             await self._bus.delete_object(BUNDLE_BUCKET, object_name)
@@ -110,6 +109,19 @@ class Publisher:
                 await self._bus.delete_object(BUNDLE_BUCKET, name)
 
 
+def make_bundle(
+    model: str, version: int, won: Challenge, samples: TrainingSet
+) -> tuple[bytes, LoadedBundle]:
+    """A bundle of a won challenge, packed and loaded again.
+
+    :raises BadBundle: it does not load again.
+    """
+    rows = np.linspace(0, len(samples) - 1, bundle.MAX_GOLDEN_ROWS).astype(np.int64)
+    manifest = _manifest(model, version, won, len(samples))
+    data = bundle.pack(manifest, won.fit, samples.features[np.unique(rows)])
+    return data, bundle.load(data, bundle.digest(data))
+
+
 def _manifest(model: str, version: int, won: Challenge, sample_count: int) -> Manifest:
     return Manifest(
         format_version=FORMAT_VERSION,
@@ -125,13 +137,8 @@ def _manifest(model: str, version: int, won: Challenge, sample_count: int) -> Ma
     )
 
 
-def _pack(manifest: Manifest, won: Challenge, samples: TrainingSet) -> tuple[bytes, LoadedBundle]:
-    rows = np.linspace(0, len(samples) - 1, bundle.MAX_GOLDEN_ROWS).astype(np.int64)
-    data = bundle.pack(manifest, won.fit, samples.features[np.unique(rows)])
-    return data, bundle.load(data, bundle.digest(data))
-
-
-def _pointer(loaded: LoadedBundle, object_name: str) -> BundlePointer:
+def pointer_to(loaded: LoadedBundle, object_name: str) -> BundlePointer:
+    """What etcd is told of a bundle."""
     manifest = loaded.manifest
     return BundlePointer(
         version=manifest.version,

@@ -22,6 +22,7 @@ from services.gateway.errors import EndpointsFailed, response_of
         (InvalidField("chat.messages_json[2].role", "a string"), 400, "messages[2].role"),
         (InvalidField("slo_ttft_ms", "more"), 400, "x-slo-ttft-ms"),
         (InvalidField("x-slo-ttft-ms", "more"), 400, "x-slo-ttft-ms"),
+        (InvalidField("session_id", "less"), 400, "x-session-id"),
         (UnknownModel("m", ["a"]), 404, "model"),
         (Overloaded("full"), 429, None),
         (NoEndpoint("sick"), 503, None),

@@ -27,12 +27,18 @@ def test_a_completion_becomes_a_route_request() -> None:
     """Body fields and headers arrive under their names."""
     call = completion(
         {"max_tokens": 7, "priority": -3, "cache_salt": "s", "stream": False},
-        {"x-slo-ttft-ms": "250", "x-slo-tpot-ms": "2.5e1", "x-farsight-profile": "p"},
+        {
+            "x-slo-ttft-ms": "250",
+            "x-slo-tpot-ms": "2.5e1",
+            "x-farsight-profile": "p",
+            "x-session-id": "u",
+        },
     )
 
     route = call.route
     assert (route.model, route.text, route.request_id) == ("m", "hello", "r")
     assert (route.slo_ttft_ms, route.slo_tpot_ms, route.profile) == (250, 25, "p")
+    assert route.session_id == "u"
     assert (route.max_output_tokens, route.priority, route.cache_salt) == (7, -3, "s")
     assert not call.stream
 
@@ -194,6 +200,16 @@ def test_broken_json_is_refused(body: bytes, field: str) -> None:
 @pytest.mark.parametrize("name", ["x-slo-ttft-ms", "x-slo-tpot-ms"])
 def test_a_bad_slo_names_its_header(name: str, value: str) -> None:
     """A target is a finite number above 0."""
+    with pytest.raises(InvalidField) as raised:
+        completion({}, {name: value})
+
+    assert raised.value.field == name
+
+
+@pytest.mark.parametrize("value", ["", "x" * 129, "caf\xe9", "a\tb"])
+@pytest.mark.parametrize("name", ["x-farsight-profile", "x-session-id"])
+def test_a_bad_name_names_its_header(name: str, value: str) -> None:
+    """1 to 128 printable ASCII characters, or no header."""
     with pytest.raises(InvalidField) as raised:
         completion({}, {name: value})
 

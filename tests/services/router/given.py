@@ -118,9 +118,10 @@ def view(
     slo_tpot_ms: float | None = None,
     turn: int = 1,
     draw: float = 0.0,
+    session_id: str = "",
 ) -> RequestView:
     """A request that expects 100 tokens."""
-    return RequestView(prompt_tokens, 100.0, slo_ttft_ms, slo_tpot_ms, 0, turn, draw)
+    return RequestView(prompt_tokens, 100.0, slo_ttft_ms, slo_tpot_ms, 0, session_id, turn, draw)
 
 
 def call(
@@ -129,10 +130,13 @@ def call(
     exclude: Collection[str] = (),
     profile: str = "",
     slo_ttft_ms: float | None = None,
+    session_id: str = "",
 ) -> RouteCall:
     """A call, of 2,000 token ids unless told."""
     tokens = np.arange(2000, dtype=np.uint32) if prompt is None else prompt
-    return RouteCall("r", model, tokens, slo_ttft_ms, None, 0, 0, "", profile, frozenset(exclude))
+    return RouteCall(
+        "r", model, tokens, slo_ttft_ms, None, 0, 0, "", profile, frozenset(exclude), session_id
+    )
 
 
 @dataclass

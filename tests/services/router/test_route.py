@@ -328,6 +328,19 @@ async def test_an_adapter_is_routed_with_keys_of_its_own() -> None:
     assert index.asked[0][0].tolist() != index.asked[1][0].tolist()
 
 
+async def test_a_session_reaches_the_plugins() -> None:
+    """Its requests stay together, those of others do not."""
+    made = parts(*(record(f"e{i}") for i in range(8)))
+    made.profiles.update({"sticky": b"scorers: [session-affinity]\npicker: max-score"})
+
+    async def home(session_id: str) -> str:
+        decision = await decide(made, call(profile="sticky", session_id=session_id))
+        return decision.opened.endpoint_ids[0]
+
+    assert len({await home("one") for _ in range(20)}) == 1
+    assert len({await home(f"session {i}") for i in range(40)}) == 8
+
+
 async def test_a_target_moves_a_request_to_an_endpoint_that_can_meet_it() -> None:
     """Where computing the prompt harms nobody is best, until the queue there is too long."""
     made = parts(record("queue"), record("busy"))

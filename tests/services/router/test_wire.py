@@ -31,6 +31,7 @@ def request(**fields: object) -> RouteRequest:
         ({"request_id": "r" * 129}, "request_id: expected at most 128"),
         ({"cache_salt": "s" * 513}, "cache_salt: "),
         ({"profile": "p" * 129}, "profile: "),
+        ({"session_id": "s" * 129}, "session_id: expected at most 128"),
         ({"max_output_tokens": (1 << 24) + 1}, "max_output_tokens: "),
         ({"exclude_endpoint_ids": ["e"] * (MAX_EXCLUDED + 1)}, "exclude_endpoint_ids: "),
         ({"slo_ttft_ms": 0.0}, "slo_ttft_ms: expected milliseconds > 0, not 0"),
@@ -88,11 +89,12 @@ def test_absent_targets_are_absent() -> None:
     full = decode_call(
         request(
             request_id="r", slo_ttft_ms=200, slo_tpot_ms=0.5, priority=-3, max_output_tokens=9,
-            cache_salt="s", profile="p", exclude_endpoint_ids=["a", "b"],
+            cache_salt="s", profile="p", exclude_endpoint_ids=["a", "b"], session_id="u",
         ),
         LIMIT,
     )  # fmt: skip
 
+    assert (bare.session_id, full.session_id) == ("", "u")
     assert (bare.slo_ttft_ms, bare.slo_tpot_ms, bare.exclude) == (None, None, frozenset())
     assert (full.request_id, full.model, full.prompt) == ("r", "m", "hello")
     assert (full.slo_ttft_ms, full.slo_tpot_ms) == (200, 0.5)

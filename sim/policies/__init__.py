@@ -1,0 +1,1 @@
+"""One file per routing policy, which `sim.policy` loads by its name."""
