@@ -34,6 +34,8 @@ class Policy:
     """Whether bundles are trained in the loop; without, predictions are the analytic model's."""
     profile: Profile | None
     """None for the oracle."""
+    profile_text: str
+    """The profile's YAML, as etcd would hold it; empty for the oracle."""
     is_oracle: bool
 
 
@@ -87,10 +89,13 @@ def parse_policy(name: str, text: str) -> Policy:
         raise InvalidField(field, f"YAML: {error}") from error
     if isinstance(document, dict) and "decider" in document:
         oracle = _checked(field, _Oracle, document)
-        return Policy(name, oracle.description, "exact", False, None, is_oracle=True)
+        return Policy(name, oracle.description, "exact", False, None, "", is_oracle=True)
     made = _checked(field, _Profiled, document)
-    profile = parse(name, _profile_text(field, made.profile), load_all())
-    return Policy(name, made.description, made.index, made.training, profile, is_oracle=False)
+    text = _profile_text(field, made.profile)
+    profile = parse(name, text, load_all())
+    return Policy(
+        name, made.description, made.index, made.training, profile, text, is_oracle=False
+    )
 
 
 def _checked(field: str, shape: type[D], document: object) -> D:

@@ -1,7 +1,7 @@
-"""Makes a small random Llama and its tokenizer, without a download.
+"""Makes a small random Llama and its tokenizer, or the tokenizer alone, without a download.
 
-Runs in the engine environment (`python -m farsight.local.model --out DIR --size demo`), so it
-imports nothing of Farsight. The same recipe gives the same files.
+Models are made in the engine environment (`python -m farsight.local.model --out DIR --size demo`),
+so it imports nothing of Farsight. The same recipe gives the same files.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,12 +46,15 @@ SIZES = {
 }
 
 
-def recipe(size: str) -> str:
-    """All that decides what is in the files, as JSON; a change of it rebuilds a model."""
+def recipe(size: str | None) -> str:
+    """All that decides what is in the files, as JSON; a change of it rebuilds a model.
+
+    :param size: None for a tokenizer without a model.
+    """
     return json.dumps(
         {
             "version": 1,
-            "size": asdict(SIZES[size]),
+            "size": asdict(SIZES[size]) if size else None,
             "vocabulary": VOCABULARY,
             "context_tokens": CONTEXT_TOKENS,
             "corpus_bytes": CORPUS_BYTES,
@@ -61,8 +65,8 @@ def recipe(size: str) -> str:
     )
 
 
-def is_current(path: Path, size: str) -> bool:
-    """The directory holds a complete model of today's recipe."""
+def is_current(path: Path, size: str | None) -> bool:
+    """The directory holds all that today's recipe makes."""
     marker = path / RECIPE_FILE
     return marker.is_file() and marker.read_text() == recipe(size)
 
@@ -133,25 +137,39 @@ def save_weights(path: Path, size: Size) -> None:
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(path)
 
 
-def make_model(path: Path, size: str) -> bool:
-    """Make the model unless the directory holds it already; True when it was made.
-
-    A model is made beside its place and renamed, so an interrupted run leaves none.
-    """
-    if is_current(path, size):
-        return False
+@contextmanager
+def _making(path: Path, size: str | None) -> Iterator[Path]:
+    """A directory beside `path` that takes its place at the end, so an interrupted run leaves
+    none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        save_tokenizer(unfinished)
-        save_weights(unfinished, SIZES[size])
+        yield unfinished
         (unfinished / RECIPE_FILE).write_text(recipe(size))
         shutil.rmtree(path, ignore_errors=True)
         unfinished.rename(path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def make_model(path: Path, size: str) -> bool:
+    """Make the model unless the directory holds it already; True when it was made."""
+    if is_current(path, size):
+        return False
+    with _making(path, size) as unfinished:
+        save_tokenizer(unfinished)
+        save_weights(unfinished, SIZES[size])
+    return True
+
+
+def make_tokenizer(path: Path) -> bool:
+    """Make the models' tokenizer alone, in about 3 s, unless the directory holds it already."""
+    if is_current(path, None):
+        return False
+    with _making(path, None) as unfinished:
+        save_tokenizer(unfinished)
     return True
 
 

@@ -56,6 +56,8 @@ class Reservations:
         self._changed: set[str] = set()
         self._peers: dict[str, _Peer] = {}
         self._seq = first_seq
+        self.version = 0
+        """Changes with every change of what `in_flight` answers, but for replicas that fall silent."""
 
     def holds(self, decision_id: str) -> bool:
         """The decision's load is booked."""
@@ -130,6 +132,7 @@ class Reservations:
         return late
 
     def _account(self, endpoint_id: str, load: Load, sign: int) -> None:
+        self.version += 1
         self._table.add(_OWN, endpoint_id, load, sign)
         self._changed.add(endpoint_id)
 
@@ -173,6 +176,7 @@ class Reservations:
             return
         if peer is None and len(self._peers) >= MAX_PEERS:
             return
+        self.version += 1
         self._peers[router_id] = _Peer(delta.seq, now)
         if delta.full or silent:
             self._table.drop(router_id)

@@ -85,14 +85,16 @@ class RequestRouter:
         expected = parts.lengths.expected(call.model, call.max_output_tokens)
         seen = self._look(roster, tokens.size, prefixes)
         features = gather.features(seen, tokens.size, expected)
+        version = parts.reservations.version
         forecast = await parts.forecaster.predict(roster, features)
 
         # From here to the reservation nothing waits: the next decision sees this one.
         if parts.fleet.is_stale(roster):
             return await self.route(replace(call, prompt=tokens), arrived_s)
-        seen = self._look(roster, tokens.size, prefixes)
-        features = gather.features(seen, tokens.size, expected)
-        forecast = parts.forecaster.revise(forecast, roster, features)
+        if parts.reservations.version != version:
+            seen = self._look(roster, tokens.size, prefixes)
+            features = gather.features(seen, tokens.size, expected)
+            forecast = parts.forecaster.revise(forecast, roster, features)
         seen = seen.predicted(forecast.predictions)
         choice = profile.choose(self._view(call, profile.name, tokens.size, expected), seen)
         answered = choice.ranked(MAX_ALTERNATIVES)

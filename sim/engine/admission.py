@@ -30,7 +30,7 @@ def reusable_blocks(engine, request):
 @njit(cache=True, nogil=True)
 def prefix_blocks(state, pool, request, start, limit):
     """How many blocks from `start` on, of `limit` in all, the pool has without a hole."""
-    keys, index = state.index_keys[pool], state.index[pool]
+    keys, index = state.index_keys[pool], state.entries[pool]
     count = state.pools[pool].keys_per_block
     at = request.at + count - 1
     block = start
@@ -42,7 +42,7 @@ def prefix_blocks(state, pool, request, start, limit):
 @njit(cache=True, nogil=True)
 def _free_hits(state, pool, request, hits):
     """Note the hit blocks with the request; how many of them are free until it holds them."""
-    keys, index, blocks = state.index_keys[pool], state.index[pool], state.blocks[pool]
+    keys, index, blocks = state.index_keys[pool], state.entries[pool], state.blocks[pool]
     count = state.pools[pool].keys_per_block
     at = request.at + count - 1
     free = 0

@@ -11,7 +11,6 @@ from sim.engine.layout import (
     LOADING,
     N_EVENTS,
     N_KV,
-    N_KV_KEYS,
     NONE,
     RUNNING,
     WAITING,
@@ -21,24 +20,26 @@ from sim.engine.schedule import begin_step, end_step
 
 @njit(cache=True, nogil=True)
 def advance(state, until_s, stops_at_events):
-    """Run steps that end by `until_s`; returns the time up to which everything has happened.
+    """Run steps that end by `until_s`.
 
-    Returns early after a step with events (first tokens, ends) when asked to, and when the caller
-    has to take KV events or events.
+    Ends early after a step with events (first tokens, ends) when asked to, and when the caller has
+    to take KV events or events.
+
+    :returns: (time up to which everything has happened, time of the next step's end, number of
+        events, number of KV events).
     """
     while True:
         e = np.argmin(state.next_s)
         time_s = state.next_s[e]
         if time_s > until_s:
-            return until_s
+            return until_s, time_s, state.counters[N_EVENTS], state.counters[N_KV]
         if state.engines[e].in_step:
             end_step(state, e, time_s)
         begin_step(state, e, time_s)
         events = state.counters[N_EVENTS]
-        if state.counters[N_KV] > KV_ROOM or 2 * events > state.events.size:
-            return time_s
-        if stops_at_events and events:
-            return time_s
+        is_full = state.counters[N_KV] > KV_ROOM or 2 * events > state.events.size
+        if is_full or (stops_at_events and events):
+            return time_s, state.next_s.min(), events, state.counters[N_KV]
 
 
 @njit(cache=True, nogil=True)
@@ -87,14 +88,6 @@ def abort(state, slot):
         engine.loading -= request.state == LOADING
     release_blocks(state, e, request)
     request.state = FREE
-
-
-@njit(cache=True, nogil=True)
-def clear_taken(state):
-    """What was collected has been taken."""
-    state.counters[N_EVENTS] = 0
-    state.counters[N_KV] = 0
-    state.counters[N_KV_KEYS] = 0
 
 
 @njit(cache=True, nogil=True)

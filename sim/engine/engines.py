@@ -12,7 +12,7 @@ from farsight.keys import CANONICAL_BLOCK_TOKENS, Keys
 from sim.engine import advance as kernels
 from sim.engine import layout
 from sim.engine.arena import Arena
-from sim.engine.layout import N_EVENTS, N_KV, N_KV_KEYS, NONE, State, make_state
+from sim.engine.layout import N_KV_KEYS, NONE, State, make_state
 from sim.engine.spec import EngineSpec, TierSpec
 
 
@@ -22,6 +22,8 @@ class Kind(IntEnum):
     FIRST_TOKEN = layout.FIRST_TOKEN
     FINISHED = layout.FINISHED
 
+
+_KINDS = tuple(Kind)
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -54,6 +56,14 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Counters:
+    """Sums over all engines."""
+
+    steps: int
+    preemptions: int
+
+
+@dataclass(frozen=True, slots=True)
 class KvChanges:
     """KV events since the last call, as columns; `keys[at[i] : at[i] + count[i]]` belong to row i.
 
@@ -81,14 +91,14 @@ class Engines:
         self._free: list[int] = []
         self._used = 0
         self._ranges: dict[int, tuple[int, int]] = {}
+        self.reached_s = 0.0
+        self.next_s = np.inf
+        """When an engine does something next; infinite when all are idle."""
+        self._events = 0
+        self._kv_events = 0
 
     def __len__(self) -> int:
         return len(self.specs)
-
-    @property
-    def next_s(self) -> float:
-        """When an engine does something next; infinite when all are idle."""
-        return float(self.state.next_s.min())
 
     @property
     def in_flight(self) -> list[int]:
@@ -123,6 +133,7 @@ class Engines:
         slot = self._free.pop() if self._free else self._new_slot()
         self._ranges[slot] = at, entries
         kernels.submit(self.state, slot, engine, at, prompt_tokens, output_tokens, lora, now_s)
+        self.next_s = min(self.next_s, float(self.state.next_s[engine]))
         return slot
 
     def _make_room(self) -> None:
@@ -145,25 +156,38 @@ class Engines:
 
     def advance(self, until_s: float, stops_at_events: bool = True) -> float:
         """Let time pass; returns how far, see `sim.engine.advance.advance`."""
-        return float(kernels.advance(self.state, until_s, stops_at_events))
+        self.reached_s, self.next_s, self._events, self._kv_events = kernels.advance(
+            self.state, until_s, stops_at_events
+        )
+        return self.reached_s
+
+    @property
+    def counters(self) -> Counters:
+        """Sums since the start."""
+        return Counters(
+            int(self.state.counters[layout.STEPS]), int(self.state.counters[layout.PREEMPTIONS])
+        )
 
     def take_events(self) -> Iterator[Event]:
         """First tokens and ends since the last `clear_taken`, in order."""
-        for row in self.state.events[: self.state.counters[N_EVENTS]].tolist():
-            yield Event(Kind(row[0]), row[1], row[2], row[3])
+        if self._events:
+            for row in self.state.events[: self._events].tolist():
+                yield Event(_KINDS[row[0]], row[1], row[2], row[3])
 
     def take_kv_changes(self) -> KvChanges | None:
         """KV events since the last `clear_taken`; None when there are none. Views: copy to keep."""
-        count, keys = self.state.counters[N_KV], self.state.counters[N_KV_KEYS]
-        if not count:
+        if not self._kv_events:
             return None
+        count, keys = self._kv_events, int(self.state.counters[N_KV_KEYS])
         return KvChanges(
             self.state.kv_events[:count], self.state.kv_keys[:keys], self.state.kv_changed[:keys]
         )
 
     def clear_taken(self) -> None:
         """Forget the events and KV events that were taken."""
-        kernels.clear_taken(self.state)
+        if self._events or self._kv_events:
+            self.state.counters[: N_KV_KEYS + 1] = 0
+            self._events = self._kv_events = 0
 
     def progress(self, slot: int) -> Progress:
         """Where a request stands."""
@@ -191,6 +215,10 @@ class Engines:
             int(row["running"]), int(row["waiting"]), 1 - float(pool["free"]) / float(pool["size"])
         )
 
+    def is_alive(self, engine: int) -> bool:
+        """Its process runs, hung or not."""
+        return bool(self.state.engines[engine]["alive"])
+
     def slow_down(self, engine: int, factor: float) -> None:
         """From its next step on, steps take `factor` times as long."""
         self.state.engines[engine]["slowness"] = factor
@@ -200,6 +228,7 @@ class Engines:
         self.state.engines[engine]["hung_until_s"] = until_s
         if np.isfinite(self.state.next_s[engine]):
             self.state.next_s[engine] = max(until_s, self.state.next_s[engine])
+            self.next_s = float(self.state.next_s.min())
 
     def kill(self, engine: int) -> list[int]:
         """The process dies with its cache; returns the slots of the requests that were there."""
@@ -211,6 +240,7 @@ class Engines:
         row["alive"] = row["in_step"] = 0
         row["hung_until_s"] = -np.inf
         self.state.next_s[engine] = np.inf
+        self.next_s = float(self.state.next_s.min())
         self.state.loras[engine] = NONE
         for pool in (engine, int(row["host_pool"])):
             if pool != NONE:
@@ -226,4 +256,5 @@ class Engines:
     def held_keys(self, pool: int) -> Keys:
         """Canonical keys that a pool holds, in no order."""
         keys: Keys = self.state.index_keys[pool]
-        return keys[keys != 0]
+        held: Keys = keys[keys != 0]
+        return held

@@ -6,7 +6,7 @@ which names the whole prefix up to there.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +110,7 @@ KV_EVENT = np.dtype(
 # KV events that are collected before the caller has to take them.
 KV_ROOM = 1 << 14
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 
 class State(NamedTuple):
@@ -124,7 +124,7 @@ class State(NamedTuple):
     blocks: Array  # (P, M) BLOCK
     block_keys: npt.NDArray[np.uint64]  # (P, M, K)
     index_keys: npt.NDArray[np.uint64]  # (P, 2^n) open addressing, 0: empty
-    index: Array  # (P, 2^n) ENTRY
+    entries: Array  # (P, 2^n) ENTRY
     requests: Array  # (R,) REQUEST
     arena_keys: npt.NDArray[np.uint64]  # canonical keys of the requests
     arena_blocks: npt.NDArray[np.int64]  # blocks they hold
@@ -172,7 +172,7 @@ def make_state(specs: Sequence[EngineSpec], storage: TierSpec | None) -> State:
         blocks=np.zeros((pools, most), BLOCK),
         block_keys=np.zeros((pools, most, keys), np.uint64),
         index_keys=np.zeros((pools, capacity), np.uint64),
-        index=np.zeros((pools, capacity), ENTRY),
+        entries=np.zeros((pools, capacity), ENTRY),
         requests=np.zeros(64, REQUEST),
         arena_keys=np.zeros(1 << 14, np.uint64),
         arena_blocks=np.zeros(1 << 14, np.int64),
@@ -197,7 +197,7 @@ def make_state(specs: Sequence[EngineSpec], storage: TierSpec | None) -> State:
 def fill_pool(state: State, pool: int, size: int, keys_per_block: int) -> None:
     """An empty pool: every block is free, in order of its number."""
     state.index_keys[pool] = 0
-    state.index[pool] = 0
+    state.entries[pool] = 0
     blocks = state.blocks[pool]
     blocks[:] = 0
     numbers = np.arange(size, dtype=np.int32)

@@ -28,7 +28,7 @@ def _find(keys, key):
 @njit(cache=True, nogil=True)
 def _delete(state, pool, hole):
     """Empty a slot and move later members of its probe run back."""
-    keys, index = state.index_keys[pool], state.index[pool]
+    keys, index = state.index_keys[pool], state.entries[pool]
     last = np.uint64(keys.size - 1)
     at = np.uint64(hole)
     nxt = (at + _ONE) & last
@@ -114,7 +114,7 @@ def _announce(state, time_s, engine, tier, action, request, position, count):
 def enter(state, pool, block, at, time_s, engine, tier, request, position):
     """Give a block the canonical keys that lie in the arena from `at` on, and announce it."""
     count = state.pools[pool].keys_per_block
-    keys, index = state.index_keys[pool], state.index[pool]
+    keys, index = state.index_keys[pool], state.entries[pool]
     out = state.counters[N_KV_KEYS]
     for i in range(count):
         key = state.arena_keys[at + i]
@@ -137,9 +137,9 @@ def enter(state, pool, block, at, time_s, engine, tier, request, position):
 def _chain_twin(state, pool, slot, block):
     """Another block of the same key goes behind the ones before it."""
     state.blocks[pool, block].twin = NONE
-    at = state.index[pool, slot].block
+    at = state.entries[pool, slot].block
     if at == NONE:
-        state.index[pool, slot].block = block
+        state.entries[pool, slot].block = block
         return
     while state.blocks[pool, at].twin != NONE:
         at = state.blocks[pool, at].twin
@@ -149,9 +149,9 @@ def _chain_twin(state, pool, slot, block):
 @njit(cache=True, nogil=True)
 def _unchain_twin(state, pool, slot, block):
     after = state.blocks[pool, block].twin
-    at = state.index[pool, slot].block
+    at = state.entries[pool, slot].block
     if at == block:
-        state.index[pool, slot].block = after
+        state.entries[pool, slot].block = after
         return
     while state.blocks[pool, at].twin != block:
         at = state.blocks[pool, at].twin
@@ -169,10 +169,10 @@ def leave(state, pool, block, time_s, engine, tier):
         slot = _find(keys, key)
         if i == count - 1:
             _unchain_twin(state, pool, slot, block)
-        state.index[pool, slot].count -= 1
+        state.entries[pool, slot].count -= 1
         state.kv_keys[out + i] = key
-        state.kv_changed[out + i] = state.index[pool, slot].count == 0
-        if state.index[pool, slot].count == 0:
+        state.kv_changed[out + i] = state.entries[pool, slot].count == 0
+        if state.entries[pool, slot].count == 0:
             _delete(state, pool, slot)
     state.blocks[pool, block].hashed = 0
     _announce(state, time_s, engine, tier, REMOVE, NONE, NONE, count)
@@ -194,7 +194,7 @@ def write_through(state, pool, at, time_s, engine, tier, request, position):
     """Have a block on a tier: a new one, or the one that is there becomes the youngest."""
     blocks, head = state.blocks[pool], state.pools[pool]
     key = state.arena_keys[at + head.keys_per_block - 1]
-    block = lookup(state.index_keys[pool], state.index[pool], key)
+    block = lookup(state.index_keys[pool], state.entries[pool], key)
     if block != NONE:
         unlink(blocks, head, block)
     else:

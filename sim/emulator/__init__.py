@@ -1,0 +1,1 @@
+"""`farsight emulate`: modelled engines in real time, behind what a vLLM server shows to others."""

@@ -1,0 +1,1 @@
+"""The simulator against a real engine: calibrate on a vLLM pod, predict a second workload on it."""

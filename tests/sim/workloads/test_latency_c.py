@@ -1,0 +1,22 @@
+"""Scenario C of the predicted-latency post."""
+
+import numpy as np
+import pytest
+
+from tests.sim.workloads.offering import consume, question_tokens, turns_of
+
+
+def test_lengths_and_groups_are_those_published() -> None:
+    """Many long system prompts."""
+    ((_, sessions),) = consume("latency-c", rate_per_s=100.0, duration_s=300.0)
+    turns = turns_of(sessions)
+    questions = np.array([question_tokens(turn) for turn in turns])
+    outputs = np.array([turn.output_tokens for turn in turns])
+
+    assert len({session.context for session in sessions}) == 150
+    assert 712 < len(sessions) <= 750
+    assert {session.context[0].length_tokens for session in sessions} == {6000}
+    assert questions.mean() == pytest.approx(1200, rel=0.02)
+    assert questions.std() == pytest.approx(360, rel=0.05)
+    assert outputs.mean() == pytest.approx(1000, rel=0.02)
+    assert outputs.std() == pytest.approx(300, rel=0.05)
