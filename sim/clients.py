@@ -1,8 +1,10 @@
 """The simulated clients: sessions send their turns, wait for tokens, retry, and report."""
 
+import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 import numpy as np
@@ -43,9 +45,13 @@ class _Request:
     reports: bool
     verdict: Verdict | None = None
     attempt: int = 0
-    sent_to_engine_s: float = 0.0
-    began: bool = False
-    slots: list[int] = field(default_factory=list)
+    stage: int = 0
+    arrived_s: float = 0.0
+    sent_s: float = 0.0
+    dispatched_s: float = 0.0
+    """To the engine of this attempt."""
+    first_token_s: float = math.nan
+    cached_tokens: int = 0
 
 
 class Clients:
@@ -97,30 +103,29 @@ class Clients:
 
     def _send(self, arrived_s: float, conversation: _Conversation) -> None:
         self._open += 1
-        session, now_s = conversation.session, self._clock.now_s
-        turn = session.turns[conversation.turn]
-        row = self._log.begin()
-        ask = self._ask(row, conversation)
-        ttft_ms = session.slo_ttft_ms or self.default_slo_ms[0]
-        entry = self._log.rows[row]
-        entry["stage"] = self.stage
-        entry["arrived_s"], entry["sent_s"] = arrived_s, now_s
-        entry["first_token_s"] = entry["ended_s"] = np.nan
-        entry["prompt_tokens"] = ask.tokens.size
-        entry["output_tokens"] = turn.output_tokens
-        entry["endpoint"] = -1
-        entry["slo_ttft_ms"] = np.nan if ttft_ms is None else ttft_ms
-        tpot_ms = session.slo_tpot_ms or self.default_slo_ms[1]
-        entry["slo_tpot_ms"] = np.nan if tpot_ms is None else tpot_ms
-        reports = self._random.random() >= self._environment.report_loss
-        request = _Request(row, conversation, ask, reports)
-        self._agenda.at(now_s + self._environment.dispatch_s, lambda: self._route(request))
+        row, now_s = self._log.begin(), self._clock.now_s
+        request = _Request(
+            row=row,
+            conversation=conversation,
+            ask=self._ask(row, conversation),
+            reports=self._random.random() >= self._environment.report_loss,
+            stage=self.stage,
+            arrived_s=arrived_s,
+            sent_s=now_s,
+        )
+        on_the_way_s = self._environment.dispatch_s
+        on_the_way_s += self._environment.prompt_overhead_s_per_token * request.ask.tokens.size
+        self._agenda.at(now_s + on_the_way_s, partial(self._route, request))
 
     def _ask(self, row: int, conversation: _Conversation) -> Ask:
         session = conversation.session
         turn = session.turns[conversation.turn]
         question = tokens_of(turn.question)
-        prompt = np.concatenate([conversation.context, question]) if question.size else conversation.context
+        prompt = (
+            np.concatenate([conversation.context, question])
+            if question.size
+            else conversation.context
+        )
         answer = tokens_of([Piece(ANSWER_SEED + row, turn.output_tokens)])
         whole = np.concatenate([prompt, answer])
         conversation.context = whole
@@ -140,7 +145,7 @@ class Clients:
     async def _route(self, request: _Request) -> None:
         request.verdict = await self._decider.decide(request.ask)
         if request.verdict is None:
-            self._fail(request)
+            self._ended(request, Status.FAILED)
         else:
             self._dispatch(request)
 
@@ -148,12 +153,7 @@ class Clients:
         """Send to the pod of this attempt."""
         assert request.verdict is not None
         pod = request.verdict.pods[request.attempt]
-        entry = self._log.rows[request.row]
-        entry["attempts"] = request.attempt + 1
-        entry["endpoint"] = pod
-        entry["cached_predicted_tokens"] = request.verdict.cached_tokens[request.attempt]
-        entry["ttft_predicted_s"] = request.verdict.ttft_q50_ms[request.attempt] / 1000
-        request.sent_to_engine_s = self._clock.now_s
+        request.dispatched_s = self._clock.now_s
         if not self._engines.is_alive(pod):
             self._lost(request)
             return
@@ -172,37 +172,20 @@ class Clients:
         """A first token or an end, at the engine."""
         request = self._by_slot[event.request]
         seen_s = event.time_s + self._environment.response_s
-        entry = self._log.rows[request.row]
         if event.kind is Kind.FIRST_TOKEN:
-            request.began = True
-            entry["first_token_s"] = seen_s
-            ttft_ms = (seen_s - request.sent_to_engine_s) * 1000
+            request.first_token_s = seen_s
+            ttft_ms = (seen_s - request.dispatched_s) * 1000
             self._report(request, seen_s, first_token=FirstToken(ttft_ms=ttft_ms))
             return
-        progress = self._engines.progress(event.request)
-        entry["cached_tokens"] = progress.cached_tokens
-        entry["ended_s"] = seen_s
-        entry["status"] = Status.COMPLETED
-        self._report(request, seen_s, finished=self._finished(request, seen_s))
+        request.cached_tokens = self._engines.cached_tokens(event.request)
+        self._report(request, seen_s, finished=_finished(request, seen_s))
         del self._by_slot[event.request]
         self._engines.release(event.request)
-        self._agenda.at(seen_s, lambda: self._ended(request))
+        self._agenda.at(seen_s, partial(self._ended, request, Status.COMPLETED))
 
-    def _finished(self, request: _Request, seen_s: float) -> Finished:
-        entry = self._log.rows[request.row]
-        first_s, output = float(entry["first_token_s"]), request.ask.output_tokens
-        tpot_ms = (seen_s - first_s) / (output - 1) * 1000 if output > 1 else 0.0
-        return Finished(
-            status=Finished.STATUS_COMPLETED,
-            ttft_ms=(first_s - request.sent_to_engine_s) * 1000,
-            tpot_ms=tpot_ms,
-            e2e_ms=(seen_s - request.sent_to_engine_s) * 1000,
-            prompt_tokens=request.ask.tokens.size,
-            output_tokens=output,
-            cached_tokens=int(entry["cached_tokens"]),
-        )
-
-    def _report(self, request: _Request, seen_s: float, **kind: FirstToken | Finished | EndpointFailed) -> None:
+    def _report(
+        self, request: _Request, seen_s: float, **kind: FirstToken | Finished | EndpointFailed
+    ) -> None:
         verdict = request.verdict
         if not request.reports or verdict is None:
             return
@@ -213,7 +196,7 @@ class Clients:
         )
         self._agenda.at(
             seen_s + self._environment.report_delay_s,
-            lambda: self._decider.report(request.row, event),
+            partial(self._decider.report, request.row, event),
         )
 
     def pod_died(self, slots: list[int]) -> None:
@@ -225,15 +208,17 @@ class Clients:
 
     def _lost(self, request: _Request) -> None:
         at_s = self._clock.now_s + self._environment.failure_timeout_s
-        self._agenda.at(at_s, lambda: self._retry(request))
+        self._agenda.at(at_s, partial(self._retry, request))
 
     def _retry(self, request: _Request) -> None:
         """The next pod of the answer; a stream that had begun is lost."""
         assert request.verdict is not None
         now_s, following = self._clock.now_s, request.attempt + 1
-        if request.began or following >= min(MAX_ATTEMPTS, len(request.verdict.pods)):
+        if not math.isnan(request.first_token_s) or following >= min(
+            MAX_ATTEMPTS, len(request.verdict.pods)
+        ):
             self._report(request, now_s, finished=Finished(status=Finished.STATUS_FAILED))
-            self._fail(request)
+            self._ended(request, Status.FAILED)
             return
         successor = self._pods.ids[request.verdict.pods[following]]
         failed = EndpointFailed(reason="connection lost", next_endpoint_id=successor)
@@ -241,15 +226,9 @@ class Clients:
         request.attempt = following
         self._dispatch(request)
 
-    def _fail(self, request: _Request) -> None:
-        entry = self._log.rows[request.row]
-        entry["ended_s"] = self._clock.now_s
-        entry["output_tokens"] = 0
-        entry["status"] = Status.FAILED
-        self._ended(request)
-
-    def _ended(self, request: _Request) -> None:
+    def _ended(self, request: _Request, status: Status) -> None:
         """The client has all of the answer, or none: the session goes on or is over."""
+        self._write(request, status)
         self._open -= 1
         conversation = request.conversation
         conversation.turn += 1
@@ -257,8 +236,46 @@ class Clients:
         if conversation.turn < len(turns):
             turn = turns[conversation.turn]
             at_s = max(self._clock.now_s + turn.gap_s, self.stage_start_s + turn.at_s)
-            self._agenda.at(at_s, lambda: self._offer(conversation))
+            self._agenda.at(at_s, partial(self._offer, conversation))
         if self._waiting and (self.max_in_flight is None or self._open < self.max_in_flight):
             self._send(*self._waiting.popleft())
         if conversation.turn >= len(turns):
             self._on_session_end()
+
+    def _write(self, request: _Request, status: Status) -> None:
+        verdict, attempt, ask = request.verdict, request.attempt, request.ask
+        is_done = status is Status.COMPLETED
+        self._log.write(
+            request.row,
+            (
+                request.stage,
+                request.arrived_s,
+                request.sent_s,
+                request.first_token_s,
+                self._clock.now_s,
+                ask.tokens.size,
+                ask.output_tokens if is_done else 0,
+                request.cached_tokens,
+                verdict.cached_tokens[attempt] if verdict else 0,
+                verdict.ttft_q50_ms[attempt] / 1000 if verdict else math.nan,
+                verdict.pods[attempt] if verdict and is_done else -1,
+                attempt + 1,
+                status,
+                math.nan if ask.slo_ttft_ms is None else ask.slo_ttft_ms,
+                math.nan if ask.slo_tpot_ms is None else ask.slo_tpot_ms,
+            ),
+        )
+
+
+def _finished(request: _Request, seen_s: float) -> Finished:
+    output = request.ask.output_tokens
+    tpot_ms = (seen_s - request.first_token_s) / (output - 1) * 1000 if output > 1 else 0.0
+    return Finished(
+        status=Finished.STATUS_COMPLETED,
+        ttft_ms=(request.first_token_s - request.dispatched_s) * 1000,
+        tpot_ms=tpot_ms,
+        e2e_ms=(seen_s - request.dispatched_s) * 1000,
+        prompt_tokens=request.ask.tokens.size,
+        output_tokens=output,
+        cached_tokens=request.cached_tokens,
+    )

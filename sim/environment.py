@@ -12,8 +12,8 @@ FaultKind = Literal["slow", "hang", "die"]
 class Fault:
     """Something that happens to one pod and passes.
 
-    `slow` multiplies step times by `factor`; `hang` stops all steps; `die` loses the cache and every
-    request, and a new process comes after `duration_s`.
+    `slow` multiplies step times by `factor`; `hang` stops all steps; `die` loses the cache and all
+    requests, and a new process comes after `duration_s`.
     """
 
     kind: FaultKind
@@ -45,6 +45,8 @@ class Environment:
     """In-flight totals of a router to the others."""
     dispatch_s: float = 0.002
     """Client to router, decision, and client to engine."""
+    prompt_overhead_s_per_token: float = 0.0
+    """HTTP, templates and tokenisation between client and engine, for each prompt token."""
     response_s: float = 0.001
     """Engine to client."""
     report_delay_s: float = 0.001

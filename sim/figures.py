@@ -1,8 +1,8 @@
 """What a set of requests amounts to: latencies, rates, goodput, and how right the router was.
 
-Latencies, token sums and the router's errors are those of completed requests only: a failed one
-counts in `failed`, `success_share` and `slo_share`. Latencies start when the request was sent;
-what it waited at the client before that is `client_wait_s`.
+Latencies, token sums and the router's errors are those of completed requests only: one that failed
+or never ended counts in `failed`, `success_share` and `slo_share`. Latencies start when the request
+was sent; what it waited at the client before that is `client_wait_s`.
 """
 
 from dataclasses import dataclass
@@ -122,7 +122,7 @@ def figures(
 
     :raises InvalidField: requests completed in no time.
     """
-    done = rows[rows["status"] == Status.COMPLETED]
+    done = rows[(rows["status"] == Status.COMPLETED) & ~np.isnan(rows["ended_s"])]
     duration_s = _duration_s(rows, start_s, end_s)
     if done.size and duration_s <= 0:
         raise InvalidField("end_s", "a time after start_s")
@@ -156,7 +156,8 @@ def _duration_s(rows: Rows, start_s: float | None, end_s: float | None) -> float
     if start_s is None:
         start_s = float(rows["sent_s"].min()) if rows.size else 0.0
     if end_s is None:
-        end_s = float(rows["ended_s"].max()) if rows.size else start_s
+        ended = rows["ended_s"][~np.isnan(rows["ended_s"])]
+        end_s = float(ended.max()) if ended.size else start_s
     return end_s - start_s
 
 

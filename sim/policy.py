@@ -93,9 +93,7 @@ def parse_policy(name: str, text: str) -> Policy:
     made = _checked(field, _Profiled, document)
     text = _profile_text(field, made.profile)
     profile = parse(name, text, load_all())
-    return Policy(
-        name, made.description, made.index, made.training, profile, text, is_oracle=False
-    )
+    return Policy(name, made.description, made.index, made.training, profile, text, is_oracle=False)
 
 
 def _checked(field: str, shape: type[D], document: object) -> D:

@@ -45,11 +45,15 @@ class RequestLog:
         return self._count
 
     def begin(self) -> int:
-        """A new row; its number."""
+        """A new row, zeros for now; its number."""
         if self._count == self._rows.size:
             self._rows = np.concatenate([self._rows, np.zeros(self._rows.size, ROW)])
         self._count += 1
         return self._count - 1
+
+    def write(self, row: int, values: tuple[float, ...]) -> None:
+        """Fill a row, in the order of `ROW`."""
+        self._rows[row] = values
 
     @property
     def rows(self) -> Rows:

@@ -6,6 +6,7 @@ from random import Random
 import numpy as np
 
 from sim.agenda import Agenda
+from sim.cells import StageFigures
 from sim.clients import Clients
 from sim.clock import VirtualClock
 from sim.control_plane import ControlPlane
@@ -14,7 +15,7 @@ from sim.engine.engines import Engines
 from sim.engine.layout import ITL_BINS
 from sim.engine.spec import EngineSpec, TierSpec
 from sim.environment import Environment, Fault
-from sim.figures import Figures, figures
+from sim.figures import Counts, Figures, figures
 from sim.gauges import GaugeSampler
 from sim.offered import Offered
 from sim.oracle import Oracle
@@ -40,21 +41,12 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True)
-class StageResult:
-    """One measured stage."""
-
-    label: str
-    offered_per_s: float
-    figures: Figures
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of a run."""
 
     overall: Figures
     """Over the measured stages together; rates are means over their durations."""
-    stages: tuple[StageResult, ...]
+    stages: tuple[StageFigures, ...]
     virtual_s: float
     decisions: int
     steps: int
@@ -101,7 +93,7 @@ class Simulation:
         self._clients.default_slo_ms = (setup.slo_ttft_ms, setup.slo_tpot_ms)
         self._gauges = GaugeSampler(self._engines, self._clock, self._agenda)
         self._player = StagePlayer(offered, self._clients, self._clock, self._agenda)
-        self._results: list[StageResult] = []
+        self._results: list[StageFigures] = []
         self._measured: list[tuple[int, float, float]] = []
 
     @property
@@ -126,13 +118,13 @@ class Simulation:
         self._gauges.start()
         itl = np.zeros(ITL_BINS, np.int64)
         while self._player.next_stage():
-            before, stage_start_s = self._engines.state.itl.copy(), self._clock.now_s
+            before = self._engines.state.itl.copy()
             self._gauges.reset()
             await self._play()
             if self._player.is_measured:
                 counts = self._engines.state.itl - before
                 itl += counts
-                self._note_stage(counts, stage_start_s)
+                self._note_stage(counts)
         return self._outcome(itl)
 
     async def _play(self) -> None:
@@ -157,14 +149,14 @@ class Simulation:
         for event in events:
             self._clients.on_event(event)
 
-    def _note_stage(self, itl_counts: np.ndarray, start_s: float) -> None:  # type: ignore[type-arg]
+    def _note_stage(self, itl_counts: Counts) -> None:
         rows = self.log.rows[self.log.rows["stage"] == self._player.number]
         waiting, running = self._gauges.means()
         made = figures(rows, itl_counts, waiting_mean=waiting, running_mean=running)
         self._measured.append((self._player.number, waiting or 0.0, running or 0.0))
-        self._results.append(StageResult(self._player.label, self._player.offered_per_s, made))
+        self._results.append(StageFigures(self._player.label, self._player.offered_per_s, made))
 
-    def _outcome(self, itl_counts: np.ndarray) -> Outcome:  # type: ignore[type-arg]
+    def _outcome(self, itl_counts: Counts) -> Outcome:
         stages = [number for number, _, _ in self._measured]
         rows = self.log.rows[np.isin(self.log.rows["stage"], stages)]
         duration_s = sum(result.figures.duration_s for result in self._results)

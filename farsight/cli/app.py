@@ -7,23 +7,14 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
+from farsight.cli.installed import installed
 from farsight.cli.route import route
 from farsight.cli.status import status
 from farsight.cli.top import top
 from farsight.errors import EtcdUnavailable, FarsightError, InvalidField, UnknownModel
 
 BAD_ARGUMENTS = 2
-
-app = typer.Typer(
-    name="farsight",
-    help="Look into a Farsight fleet: who is alive, why a request goes where, how it performs.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command()(status)
-app.command()(route)
-app.command()(top)
+OWN = {"status": status, "route": route, "top": top}
 
 
 def main() -> None:
@@ -39,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     try:
         shown = list(arguments) or ["--help"]
-        return app(shown, prog_name="farsight", standalone_mode=False) or 0
+        return _app(shown[0])(shown, prog_name="farsight", standalone_mode=False) or 0
     except TyperException as error:
         return _fail(error.format_message(), error.exit_code)
     except EtcdUnavailable as error:
@@ -48,6 +39,23 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(str(error), BAD_ARGUMENTS)
     except FarsightError as error:
         return _fail(str(error), 1)
+
+
+def _app(wanted: str) -> typer.Typer:
+    """All commands if the wanted one is none of our own, as for the help page."""
+    app = typer.Typer(
+        name="farsight",
+        help="Look into a Farsight fleet: who is alive, why a request goes where, how it performs.",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, command in OWN.items():
+        app.command(name)(command)
+    if wanted not in OWN:
+        for name, other in installed(wanted):
+            app.command(name)(other)
+    return app
 
 
 def _fail(message: str, exit_code: int) -> int:

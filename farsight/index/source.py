@@ -23,6 +23,8 @@ class Source:
     endpoint_id: str
     slot: int
     heard_s: float
+    row: int
+    """Of `Standings`."""
     epoch: int = 0
     applied_seq: int = 0
     announced_seq: int = 0

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from farsight.discovery import ENDPOINT_ID
 from farsight.errors import InvalidField
 from farsight.index import wire
 from farsight.index.match import Confidence, Matches
 from farsight.index.source import Source
+from farsight.index.standings import MAX_AGE_MS, Standings
 from farsight.keys import Keys, unpack
 from farsight.pb import types_pb2
 from farsight.pb.events_pb2 import KvChange, KvDelta, KvSnapshot, Load
@@ -23,8 +25,8 @@ from farsight.table import BlockTable
 # Keys applied between two turns of the event loop: well under a millisecond.
 SLICE_KEYS = 4096
 MAX_ENDPOINTS = 4096
+MAX_ROSTERS = 64
 MAX_SNAPSHOT_KEYS = 1 << 26
-MAX_AGE_MS = 2**32 - 1
 TIERS = (types_pb2.TIER_DEVICE, types_pb2.TIER_HOST, types_pb2.TIER_STORAGE)
 
 
@@ -50,6 +52,8 @@ class KvIndex:
         self._wants_snapshot = wants_snapshot
         self._tables: dict[wire.Tier, BlockTable] = {tier: BlockTable() for tier in TIERS}
         self._sources: dict[str, Source] = {}
+        self._standings = Standings()
+        self._rosters: dict[tuple[str, ...], tuple[tuple[str, ...], npt.NDArray[np.intp]]] = {}
         self._held: dict[tuple[int, int], int] = {}  # (slot, tier) -> blocks
         self._free: list[int] = []
         self._slots = 0
@@ -76,6 +80,7 @@ class KvIndex:
         if epoch > source.epoch:
             self._release_slot(source.slot)
             source.begin(epoch, self._take_slot())
+            self._standings.note(source)
         return source
 
     def _add_source(self, endpoint_id: str) -> Source:
@@ -83,8 +88,11 @@ class KvIndex:
             raise InvalidField("endpoint_id", ENDPOINT_ID.pattern)
         if len(self._sources) >= MAX_ENDPOINTS:
             raise InvalidField("endpoint_id", f"at most {MAX_ENDPOINTS} endpoints")
-        source = Source(endpoint_id, self._take_slot(), self._clock())
+        row = self._standings.take_row()
+        source = Source(endpoint_id, self._take_slot(), self._clock(), row)
         self._sources[endpoint_id] = source
+        self._rosters.clear()
+        self._standings.note(source)
         return source
 
     def apply(self, delta: KvDelta) -> str:
@@ -105,6 +113,7 @@ class KvIndex:
             return "applied"
         source.hold(delta)
         source.announce(self._clock(), delta.seq)
+        self._standings.note(source)
         self._wants_snapshot(source.endpoint_id)
         return "gap" if source.is_based else "held"
 
@@ -112,6 +121,7 @@ class KvIndex:
         self._apply_changes(source.slot, changes)
         source.applied_seq = seq
         source.announce(self._clock(), seq)
+        self._standings.note(source)
 
     def _apply_changes(self, slot: int, changes: wire.Changes) -> None:
         for action, tier, keys in changes:
@@ -138,6 +148,7 @@ class KvIndex:
             return
         now = self._clock()
         source.heartbeat(now, load.kv_seq, confidence, reason)
+        self._standings.note(source)
         if not source.is_based or source.has_gap(now):
             self._wants_snapshot(load.endpoint_id)
 
@@ -167,6 +178,7 @@ class KvIndex:
                 self._release_slot(source.slot)
                 source.rebase(slot, snapshot.seq)
                 source.progress(self._clock())
+        self._standings.note(source)
         return await self._catch_up(source)
 
     async def _fill(self, slot: int, tiers: Iterable[tuple[wire.Tier, Keys]]) -> None:
@@ -201,16 +213,19 @@ class KvIndex:
         now = self._clock()
         gone = [e for e, s in self._sources.items() if now - s.heard_s > limit_s]
         for endpoint_id in gone:
-            self._release_slot(self._sources.pop(endpoint_id).slot)
+            source = self._sources.pop(endpoint_id)
+            self._release_slot(source.slot)
+            self._standings.give_back(source.row)
+            self._rosters.clear()
         return gone
 
     def match(self, keys: Keys, endpoint_ids: Sequence[str]) -> Matches:
         """Longest contiguous prefix of each endpoint; no ids: of every endpoint."""
-        wanted = endpoint_ids or tuple(self._sources)
-        sources = [s for s in (self._sources.get(e) for e in wanted) if s is not None]
-        if not sources:
+        known, rows = self._known(tuple(endpoint_ids or self._sources))
+        if not known:
             return Matches.nothing()
-        slots = np.fromiter((s.slot for s in sources), np.intp, len(sources))
+        standing = self._standings.of(rows, self._clock())
+        slots = standing.slots
         device_table, host_table, storage_table = (self._tables[t] for t in TIERS)
         device = device_table.prefix_lengths(keys, self._slots)[slots]
         host = storage = np.zeros_like(device)
@@ -220,15 +235,20 @@ class KvIndex:
             lower = (host_table, storage_table)
             reach = device_table.prefix_lengths(keys, self._slots, lower)[slots]
             storage = reach - device - host
-        now = self._clock()
-        return Matches(
-            tuple(s.endpoint_id for s in sources),
-            device,
-            host,
-            storage,
-            np.array([_age_ms(now, s) for s in sources], np.uint32),
-            np.array([s.state(now)[0] for s in sources], np.uint8),
-        )
+        return Matches(known, device, host, storage, standing.age_ms, standing.confidence)
+
+    def _known(self, wanted: tuple[str, ...]) -> tuple[tuple[str, ...], npt.NDArray[np.intp]]:
+        """Those of the endpoints that there are, and their rows; the same rosters come again."""
+        found = self._rosters.get(wanted)
+        if found is None:
+            if len(self._rosters) >= MAX_ROSTERS:
+                self._rosters.clear()
+            # The roster's own tuple where it can be, so that the caller sees at once what it is.
+            is_whole = all(e in self._sources for e in wanted)
+            known = wanted if is_whole else tuple(e for e in wanted if e in self._sources)
+            rows = np.array([self._sources[e].row for e in known], np.intp)
+            found = self._rosters[wanted] = known, rows
+        return found
 
     def dump(self, endpoint_id: str) -> tuple[int, int, list[tuple[wire.Tier, Keys]]]:
         """Epoch, sequence and keys per tier of one endpoint.

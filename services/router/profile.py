@@ -67,7 +67,8 @@ class Profile:
         totals = np.zeros(kept.size)
         scores = []
         for name, weight, rate in self.scorers:
-            score = np.clip(np.nan_to_num(rate(request, scored)), 0.0, 1.0)
+            # fmax takes the number beside a NaN: an unknown score is the lowest.
+            score = np.fmin(np.fmax(rate(request, scored), 0.0), 1.0)
             totals += weight * score
             scores.append((name, score))
         pick = self.picker(request, totals)

@@ -27,17 +27,14 @@ class Answers:
     ) -> tuple[Tokens, FinishReason]:
         """The answer to a prompt, of `least` to `most` tokens, and why it ends."""
         digest = int(chain(self.seed, prompt, prompt.size)[0])
-        length, reason = most, "length"
-        if self.eos_id is not None and not ignores_eos:
-            length = max(least, self._own_length(digest))
-            reason = "stop" if length <= most else "length"
-        count = min(length, most)
-        drawn = tokens_of([Piece(digest, count)])
-        answer = self.ids[(drawn - FIRST_TOKEN) % self.ids.size]
-        if reason == "stop":
-            answer[-1] = self.eos_id
-            return answer, "stop"
-        return answer, "length"
+        eos_id = None if ignores_eos else self.eos_id
+        length = most + 1 if eos_id is None else max(least, self._own_length(digest))
+        drawn = tokens_of([Piece(digest, min(length, most))])
+        answer: Tokens = self.ids[(drawn - FIRST_TOKEN) % self.ids.size]
+        if eos_id is None or length > most:
+            return answer, "length"
+        answer[-1] = eos_id
+        return answer, "stop"
 
     def _own_length(self, digest: int) -> int:
         """Where an answer with this digest ends."""

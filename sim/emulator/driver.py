@@ -15,17 +15,18 @@ from typing import Protocol
 
 import numpy as np
 
+from farsight.keys import CANONICAL_BLOCK_TOKENS
 from sim.emulator.kv_events import AllBlocksCleared, KvEvent, StepEvents, by_step
 from sim.emulator.run import Job, Run
 from sim.engine.engines import Engines, Event, Gauges, Kind, Progress
 from sim.engine.layout import NONE, fill_pool
-from sim.engine.spec import EngineSpec
+from sim.engine.spec import EngineSpec, StepRates
 
 
 class Observer(Protocol):
     """Who is told about one pod; durations are seconds of the wall clock."""
 
-    def first_token(self, run: Run, progress: Progress, ttft_s: float) -> None:
+    def first_token(self, run: Run, progress: Progress) -> None:
         """The prompt is computed."""
 
     def tokens(self, count: int, gap_s: float) -> None:
@@ -48,8 +49,8 @@ class Driver:
         speed: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.spec = spec
         self.engines = Engines([spec] * len(observers))
-        self._block_tokens = spec.block_tokens
         self._observers = observers
         self._speed = speed
         self._clock = clock
@@ -76,7 +77,7 @@ class Driver:
         """Move the engines until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            self._catch_up()
+            self.catch_up()
             self._wake.clear()
             wait_s = (self.engines.next_s - self.now_s) / self._speed
             if wait_s <= 0:
@@ -94,7 +95,7 @@ class Driver:
 
     def submit(self, job: Job, pod: int) -> Run:
         """Queue a job; it can never be longer than the KV cache."""
-        self._catch_up()
+        self.catch_up()
         run = Run(job, pod, self.now_s)
         run.slot = self.engines.submit(
             pod,
@@ -111,7 +112,7 @@ class Driver:
 
     def abort(self, run: Run) -> None:
         """Take a request out of its engine; nothing when it has ended."""
-        self._catch_up()
+        self.catch_up()
         if run.slot is not None:
             self._end(run, self.now_s)
             self._list_slots()
@@ -121,7 +122,7 @@ class Driver:
 
         It is announced as vLLM does it: with the next step.
         """
-        self._catch_up()
+        self.catch_up()
         state = self.engines.state
         pool = state.pools[pod]
         if pool["free"] != pool["size"]:
@@ -148,7 +149,7 @@ class Driver:
         self._slots = np.fromiter(runs, np.int64, len(runs))
         self._seen = np.fromiter((run.generated for run in runs.values()), np.int64, len(runs))
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
         """Everything that is due happens."""
         now_s = self.now_s
         reached_s = -math.inf
@@ -170,8 +171,8 @@ class Driver:
         progress = self.engines.progress(event.request)
         run.cached_tokens = progress.cached_tokens
         run.last_token_s = event.time_s
-        ttft_s = (event.time_s - run.arrived_s) / self._speed
-        self._observers[run.pod].first_token(run, progress, ttft_s)
+        run.ttft_s = (event.time_s - run.arrived_s) / self._speed
+        self._observers[run.pod].first_token(run, progress)
 
     def _take_tokens(self) -> None:
         """Tell the requests whose answers have grown."""
@@ -201,7 +202,7 @@ class Driver:
         changes = self.engines.take_kv_changes()
         if changes is None:
             return
-        for batch in by_step(changes, self._block_tokens, self._runs.__getitem__):
+        for batch in by_step(changes, self.spec.block_tokens, self._runs.__getitem__):
             if batch.pod in self._cleared:
                 self._cleared.remove(batch.pod)
                 batch.events.insert(0, AllBlocksCleared())
@@ -232,3 +233,15 @@ class Driver:
         run.slot = None
         took_s = (ended_s - run.arrived_s) / self._speed
         self._observers[run.pod].ended(run, progress, took_s)
+
+
+def warm() -> None:
+    """Compile or load the engines' kernels."""
+    rates = StepRates(1.0, 0.0, 0.0, 0.0, 0.0)
+    engines = Engines([EngineSpec(rates, kv_tokens=2 * CANONICAL_BLOCK_TOKENS)])
+    for ends in (True, False):
+        slot = engines.submit(0, np.ones(1, np.uint64), CANONICAL_BLOCK_TOKENS, 1, 0.0)
+        if ends:
+            engines.advance(2.0, stops_at_events=False)
+        engines.release(slot)
+    engines.clear_taken()

@@ -99,9 +99,7 @@ def _spans(rows: npt.NDArray[Any]) -> Iterator[tuple[int, int]]:
     yield from zip(starts, [*starts[1:], rows.size], strict=True)
 
 
-def _stored(
-    run: Run, first: int, hashes: list[int], block_tokens: int, medium: str
-) -> BlockStored:
+def _stored(run: Run, first: int, hashes: list[int], block_tokens: int, medium: str) -> BlockStored:
     adapter = run.job.adapter
     key_before = first * (block_tokens // CANONICAL_BLOCK_TOKENS) - 1
     return BlockStored(

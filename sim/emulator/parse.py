@@ -72,7 +72,7 @@ class _ChatFields(msgspec.Struct, kw_only=True):
     continue_final_message: bool = False
 
 
-class _ChatCompletion(_Generation, _ChatFields, kw_only=True):
+class _ChatCompletion(_Generation, kw_only=True):
     max_completion_tokens: int | None = None
 
 
@@ -82,10 +82,6 @@ class _Tokenize(msgspec.Struct, kw_only=True):
     messages: Raw = _NULL
     add_special_tokens: bool = True
     return_token_strs: bool | None = None
-
-
-class _TokenizeChat(_ChatFields, kw_only=True):
-    pass
 
 
 class Detokenize(msgspec.Struct):
@@ -124,7 +120,7 @@ def parse_chat_completion(body: bytes) -> Ask:
     """
     parsed = decode(body, _ChatCompletion)
     limit = parsed.max_completion_tokens
-    return _ask(parsed, _chat(parsed), parsed.max_tokens if limit is None else limit, False)
+    return _ask(parsed, _chat(body), parsed.max_tokens if limit is None else limit, False)
 
 
 def parse_tokenize(body: bytes) -> Tokenize:
@@ -135,14 +131,12 @@ def parse_tokenize(body: bytes) -> Tokenize:
     parsed = decode(body, _Tokenize)
     prompt: str | Chat
     if bytes(parsed.messages) != b"null":
-        prompt = _chat(decode(body, _TokenizeChat))
+        prompt = _chat(body)
     elif parsed.prompt is not None:
         prompt = parsed.prompt
     else:
         raise malformed("prompt or messages: Field required", "body.prompt")
-    return Tokenize(
-        parsed.model, prompt, parsed.add_special_tokens, bool(parsed.return_token_strs)
-    )
+    return Tokenize(parsed.model, prompt, parsed.add_special_tokens, bool(parsed.return_token_strs))
 
 
 def decode(body: bytes, shape: type[T]) -> T:
@@ -222,8 +216,9 @@ def _token_ids(given: list[Any]) -> Tokens:
     return ids.astype(np.uint32)
 
 
-def _chat(parsed: _ChatFields) -> Chat:
+def _chat(body: bytes) -> Chat:
     """The chat, as the router reads it."""
+    parsed = decode(body, _ChatFields)
     if parsed.continue_final_message and parsed.add_generation_prompt:
         raise Refused(
             "Cannot set both `continue_final_message` and `add_generation_prompt` to True."

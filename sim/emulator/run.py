@@ -44,6 +44,8 @@ class Run:
         """Where the engine has it; None before and after."""
         self.generated = 0
         self.cached_tokens = 0
+        self.ttft_s = 0.0
+        """Of the wall clock."""
         self._waiter: asyncio.Future[None] | None = None
 
     @property

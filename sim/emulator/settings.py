@@ -18,8 +18,6 @@ class EmulatorSettings:
     """
 
     spec: EngineSpec
-    tokenizer: str
-    """Path or hub id of a Hugging Face tokenizer."""
     model: str = "emulated"
     loras: tuple[str, ...] = ()
     """Adapters that are served beside the model."""

@@ -200,6 +200,10 @@ class Engines:
             int(row["preemptions"]),
         )
 
+    def cached_tokens(self, slot: int) -> int:
+        """What a request found in the caches when it was first let in."""
+        return int(self.state.requests[slot]["cached_tokens"])
+
     def release(self, slot: int) -> None:
         """A request that has finished is forgotten; one that has not is aborted."""
         if self.state.requests[slot]["state"] != layout.DONE:

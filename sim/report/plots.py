@@ -21,6 +21,7 @@ _INK, _FAINT = "#333333", "#dddddd"
 _STYLE: dict[RcKeyType, object] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "farsight",
+    "text.parse_math": False,
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,

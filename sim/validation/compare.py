@@ -6,7 +6,7 @@ from statistics import median
 
 import numpy as np
 
-from sim.validation.fit import fit
+from sim.validation.fit import fit, slowness
 from sim.validation.records import Machine, Observation, Pass, PodSizes, Recording
 from sim.validation.replay import Constants, Predicted, replay, script_of
 
@@ -26,9 +26,9 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One pass: constants from its calibration, figures of its workload."""
+    """One pass: how slow the machine was in its calibration, figures of its workload."""
 
-    constants: Constants
+    slowness: float
     machine: Machine
     figures: dict[str, Figure]
     requests: int
@@ -37,8 +37,9 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All passes."""
+    """All passes, and the constants that they share."""
 
+    constants: Constants
     passes: tuple[Comparison, ...]
 
     def error(self, name: str) -> float:
@@ -54,15 +55,19 @@ class Verdict:
 
 
 def judge(recording: Recording) -> Verdict:
-    """Calibrate and predict each pass by itself."""
-    return Verdict(tuple(_judge_pass(one, recording.sizes) for one in recording.passes))
+    """Calibrate on all passes, and predict each with the speed that its own calibration shows."""
+    parts = [part for one in recording.passes for part in one.calibration]
+    constants = fit(parts, recording.sizes)
+    return Verdict(
+        constants, tuple(_judge_pass(one, recording.sizes, constants) for one in recording.passes)
+    )
 
 
-def _judge_pass(one: Pass, sizes: PodSizes) -> Comparison:
-    constants = fit(one.calibration, sizes)
-    predicted = replay(script_of(one.workload), sizes, constants)
+def _judge_pass(one: Pass, sizes: PodSizes, constants: Constants) -> Comparison:
+    factor = slowness(one.calibration, sizes, constants)
+    predicted = replay(script_of(one.workload), sizes, constants.slowed(factor))
     return Comparison(
-        constants,
+        factor,
         one.machine,
         figures_of(one.workload, predicted),
         len(one.workload),

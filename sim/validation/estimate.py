@@ -1,31 +1,24 @@
 """Constants in closed form, from the calibration's isolated probes.
 
 What a client saw is linear in the constants: the time to the first token of a request that was
-alone, and the time between tokens while a known set of requests decodes. Non-negative least squares
-on the relative error, reweighted so that what a neighbour on the machine slowed down hardly counts.
+alone, and the time between tokens while a known set of requests decodes.
 """
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
-import numpy.typing as npt
-from scipy.optimize import nnls
 
 from sim.engine.spec import StepRates
 from sim.validation.probes import DECODE, PREFILL
 from sim.validation.records import Observation, PodSizes
 from sim.validation.replay import Constants
+from sim.validation.robust import Float64s, robust_nnls
 
-_ITERATIONS = 20
-_HUBER = 1.345
-_MAD_TO_DEVIATION = 1.4826
-_SMALLEST_DEVIATION = 0.005
 # Columns of a row, and then what was measured.
 _REQUEST, _REQUEST_TOKEN, _BASE, _PREFILL, _ATTENTION, _SEQUENCE, _CONTEXT = range(7)
 _COLUMNS = 7
 
-Float64s = npt.NDArray[np.float64]
 Row = tuple[Float64s, float]
 
 
@@ -33,7 +26,7 @@ def estimate(calibration: Sequence[Observation], sizes: PodSizes) -> Constants:
     """Constants of the isolated probes; there is at least one of each kind."""
     rows = [*prefill_rows(calibration, sizes), *decode_rows(calibration)]
     terms, measured_s = np.stack([row for row, _ in rows]), np.array([s for _, s in rows])
-    found = [float(value) for value in robust_nnls(terms, measured_s)]
+    found = [float(value) for value in robust_nnls(terms, measured_s, measured_s)]
     return Constants(
         StepRates(
             found[_BASE], found[_PREFILL], found[_ATTENTION], found[_SEQUENCE], found[_CONTEXT]
@@ -74,8 +67,10 @@ def decode_rows(calibration: Sequence[Observation]) -> Iterator[Row]:
         row = np.zeros(_COLUMNS)
         row[_BASE], row[_SEQUENCE] = 1, len(batch)
         row[_CONTEXT] = sum(len(o.prompt) for o in batch) + len(batch) * generated
-        steps_s = np.diff(np.array(one.token_s)[inside])
-        yield row, float(np.median(steps_s))
+        # Not step by step: the API server sends what it is late with in one piece.
+        steps_s = one.token_s[inside[-1]] - one.token_s[inside[0]]
+        if steps_s > 0:
+            yield row, steps_s / (len(inside) - 1)
 
 
 def _batches(requests: Iterator[Observation]) -> Iterator[list[Observation]]:
@@ -88,18 +83,3 @@ def _batches(requests: Iterator[Observation]) -> Iterator[list[Observation]]:
         numbered.append((number, request))
     for _, run in groupby(numbered, key=lambda pair: pair[0]):
         yield [request for _, request in run]
-
-
-def robust_nnls(terms: Float64s, measured: Float64s) -> Float64s:
-    """Factors >= 0 with `terms @ factors` close to `measured` in relative terms (Huber)."""
-    scale = np.maximum(np.abs(terms).max(axis=0), np.finfo(float).tiny)
-    relative = terms / scale / measured[:, None]
-    weight = np.ones(len(measured))
-    factors = np.zeros(terms.shape[1])
-    for _ in range(_ITERATIONS):
-        root = np.sqrt(weight)
-        factors, _ = nnls(relative * root[:, None], root)
-        distance = np.abs(relative @ factors - 1)
-        deviation = max(_MAD_TO_DEVIATION * float(np.median(distance)), _SMALLEST_DEVIATION)
-        weight = np.minimum(1.0, _HUBER * deviation / np.maximum(distance, 1e-12))
-    return np.asarray(factors / scale)

@@ -1,83 +1,93 @@
 """Constants from whole timelines: the engine model replays the calibration, least squares decide.
 
-Requests that overlap wait for each other's steps, which no closed form says. The workload that is
-predicted later takes no part in this.
+Requests that overlap wait for each other's steps, which no closed form says. As long as the same
+requests share the same steps, what a client sees is linear in the constants; so each iteration
+solves the linear problem around the last replay (Gauss-Newton on the logarithm of the times).
+The workload that is predicted later takes no part in this.
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple
 
 import numpy as np
-import numpy.typing as npt
-from scipy.optimize import least_squares
 
 from sim.engine.spec import StepRates
 from sim.validation.estimate import estimate
 from sim.validation.records import Observation, PodSizes
-from sim.validation.replay import Constants, Predicted, replay, script_of
+from sim.validation.replay import Constants, Predicted, Script, replay, script_of
+from sim.validation.robust import Float64s, robust_nnls
 
-Float64s = npt.NDArray[np.float64]
-# Relative errors beyond this count less: a request that somebody else's work held up.
+_ITERATIONS = 8
+_UNDAMPED_ITERATIONS = 3
+_SLOWNESS_ITERATIONS = 4
+# Differences of the logarithm beyond this count less: a request that somebody else's work held up.
 _SOFT_ERROR = 0.1
-# The model answers in whole steps, so a difference has to be wide enough to be felt.
-_DIFFERENCE = 0.02
-_MAX_CALLS = 40
-# Where an estimate is zero, the fit still has to be able to move.
-_LEAST_SHARE = 0.05
+# Sizes of constants. A difference of a millionth of one does not move a request to another step.
 _TYPICAL = Constants(StepRates(2e-3, 5e-5, 5e-8, 1e-4, 5e-7), 4e-3, 1e-6, 3e-4)
+_DIFFERENCE = 1e-6
+_LEAST_SHARE = 1e-3
+"""Of the typical size, to start from."""
+
+Parts = Sequence[Sequence[Observation]]
 
 
-def fit(parts: Sequence[Sequence[Observation]], sizes: PodSizes) -> Constants:
+def fit(parts: Parts, sizes: PodSizes) -> Constants:
     """Constants of a calibration; the pod's cache was empty before each part."""
-    scripts = [script_of(part) for part in parts]
-    measured = np.concatenate([_measured(part) for part in parts])
-    start = _vector(estimate([request for part in parts for request in part], sizes))
-    scale = np.maximum(start, _LEAST_SHARE * _vector(_TYPICAL))
-
-    def residuals(shares: Float64s) -> Float64s:
-        constants = _constants(shares * scale)
-        predicted = [_predicted(replay(script, sizes, constants)) for script in scripts]
-        errors: Float64s = np.log(np.concatenate(predicted) / measured)
-        return errors
-
-    found = least_squares(
-        residuals,
-        start / scale,
-        bounds=(0, np.inf),
-        loss="soft_l1",
-        f_scale=_SOFT_ERROR,
-        diff_step=_DIFFERENCE,
-        max_nfev=_MAX_CALLS,
-    )
-    return _constants(found.x * scale)
+    timeline = _Timeline(parts, sizes)
+    typical = np.array(_TYPICAL.vector)
+    estimated = estimate([request for part in parts for request in part], sizes)
+    vector = np.maximum(estimated.vector, _LEAST_SHARE * typical)
+    best, least = vector, np.inf
+    for iteration in range(_ITERATIONS):
+        predicted = timeline.predicted(vector)
+        errors = np.log(timeline.measured / predicted)
+        loss = float(np.mean(np.hypot(1, errors / _SOFT_ERROR)))
+        if loss < least:
+            best, least = vector, loss
+        slopes = timeline.slopes(vector, predicted, _DIFFERENCE * typical)
+        target = predicted * errors + slopes @ vector
+        found = robust_nnls(slopes, target, predicted)
+        vector = found if iteration < _UNDAMPED_ITERATIONS else (found + vector) / 2
+    return Constants.of_vector(best)
 
 
-def _measured(observations: Sequence[Observation]) -> Float64s:
-    """First tokens of all, then the decode times of those that have any."""
-    return np.array(
-        [o.ttft_s for o in observations]
-        + [o.e2e_s - o.ttft_s for o in observations if len(o.output) > 1]
-    )
+def slowness(parts: Parts, sizes: PodSizes, constants: Constants) -> float:
+    """How many times as long everything takes in this calibration as the constants say."""
+    timeline = _Timeline(parts, sizes)
+    factor = 1.0
+    for _ in range(_SLOWNESS_ITERATIONS):
+        predicted = timeline.predicted(np.array(constants.slowed(factor).vector))
+        factor *= float(np.exp(np.median(np.log(timeline.measured / predicted))))
+    return factor
 
 
-def _predicted(found: Sequence[Predicted]) -> Float64s:
-    """In the order of `_measured`."""
-    return np.array(
-        [p.ttft_s for p in found] + [p.e2e_s - p.ttft_s for p in found if p.e2e_s > p.ttft_s]
-    )
+class _Timeline:
+    """First tokens of all requests, and ends of those that have more, part by part."""
+
+    def __init__(self, parts: Parts, sizes: PodSizes) -> None:
+        self._sizes = sizes
+        self._scripts = [script_of(part) for part in parts]
+        self.measured = np.concatenate(
+            [_times(part, script) for part, script in zip(parts, self._scripts, strict=True)]
+        )
+
+    def predicted(self, vector: Float64s) -> Float64s:
+        """What a pod with these constants shows."""
+        constants = Constants.of_vector(vector)
+        return np.concatenate(
+            [_times(replay(script, self._sizes, constants), script) for script in self._scripts]
+        )
+
+    def slopes(self, vector: Float64s, predicted: Float64s, differences: Float64s) -> Float64s:
+        """By how much each time grows with each constant."""
+        columns = []
+        for i, difference in enumerate(differences):
+            moved = vector.copy()
+            moved[i] += difference
+            columns.append((self.predicted(moved) - predicted) / difference)
+        return np.stack(columns, axis=1)
 
 
-def _vector(constants: Constants) -> Float64s:
-    return np.array(
-        [
-            *astuple(constants.rates),
-            constants.request_s,
-            constants.request_s_per_token,
-            constants.output_s,
-        ]
-    )
-
-
-def _constants(vector: Float64s) -> Constants:
-    values = [float(value) for value in vector]
-    return Constants(StepRates(*values[:5]), *values[5:])
+def _times(requests: Sequence[Observation | Predicted], script: Script) -> Float64s:
+    first = [request.ttft_s for request in requests]
+    ends = [r.e2e_s for r, n in zip(requests, script.output_tokens, strict=True) if n > 1]
+    return np.array(first + ends)

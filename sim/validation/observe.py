@@ -60,7 +60,7 @@ async def _one_pass(
     watch = MachineWatch(pod.process.pid)
     before = await _calibrate(client, rng)
     await client.forget()
-    workload = await _converse(client, turns)
+    workload = await converse(client, turns)
     after = await _calibrate(client, rng)
     return Pass([before, after], workload, watch.stop())
 
@@ -102,7 +102,7 @@ async def _send_at(
     return await client.send(label, prompt, output_tokens)
 
 
-async def _converse(client: PodClient, turns: Sequence[Turn]) -> list[Observation]:
+async def converse(client: PodClient, turns: Sequence[Turn]) -> list[Observation]:
     """Send every turn at its time, but never before the answer that it builds on."""
     started_s = time.perf_counter()
     tasks: list[asyncio.Task[Observation]] = []

@@ -1,8 +1,8 @@
 """Predicts recorded requests with the engine model, sent at the same times."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -24,12 +24,29 @@ class Constants:
     output_s: float
     """What the API server takes to send one token; it sends those of a step one by one."""
 
+    @property
+    def vector(self) -> tuple[float, ...]:
+        """All of them, as `of_vector` takes them."""
+        overheads = self.request_s, self.request_s_per_token, self.output_s
+        return *astuple(self.rates), *overheads
+
+    @classmethod
+    def of_vector(cls, vector: Iterable[float]) -> "Constants":
+        """The rates of steps, then the overheads."""
+        *rates, request_s, request_s_per_token, output_s = (float(value) for value in vector)
+        return cls(StepRates(*rates), request_s, request_s_per_token, output_s)
+
+    def slowed(self, factor: float) -> "Constants":
+        """A machine on which everything takes `factor` times as long."""
+        return Constants.of_vector(factor * value for value in self.vector)
+
 
 @dataclass(frozen=True, slots=True)
 class Script:
     """Requests as the engine model takes them, in the order of sending."""
 
     sent_s: tuple[float, ...]
+    """From the first one on."""
     keys: tuple[Keys, ...]
     prompt_tokens: tuple[int, ...]
     output_tokens: tuple[int, ...]
@@ -48,7 +65,7 @@ class Predicted:
 def script_of(observations: Sequence[Observation]) -> Script:
     """What was sent, without what came of it."""
     return Script(
-        tuple(o.sent_s for o in observations),
+        tuple(o.sent_s - observations[0].sent_s for o in observations),
         tuple(
             chain(0, np.array(o.prompt + o.output, np.uint32), CANONICAL_BLOCK_TOKENS)
             for o in observations

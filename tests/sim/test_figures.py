@@ -149,6 +149,14 @@ def test_a_refused_request_takes_no_time() -> None:
     assert (figures.failed, figures.requests_per_s, figures.duration_s) == (1, 0, 0)
 
 
+def test_a_request_that_never_ended_has_failed() -> None:
+    """As when its pod hung until the simulation was over; it does not stretch the time."""
+    figures = of(*three(), request(14.0, 15.0, NAN, output_tokens=3))
+
+    assert (figures.requests, figures.failed, figures.duration_s) == (4, 2, 10)
+    assert of(request(14.0, NAN, NAN)).duration_s == 0
+
+
 def test_the_time_can_be_given() -> None:
     """As for a stage that has an end of its own; an end before its start is refused."""
     rows = np.concatenate(three())

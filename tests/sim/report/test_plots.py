@@ -14,6 +14,8 @@ from sim.report.plots import section_svg
 from sim.report.sections import sections_of
 from tests.fakes.cell_results import cell, figures, ladder_cell
 
+LADDER = {10.0: 0.2, 20.0: 0.4, 30.0: 8.0}
+
 
 def drawn(*cells: CellResult, name: str = "s1") -> str:
     """The plots of their only section."""
@@ -27,9 +29,6 @@ def three_seeds(policy: str) -> list[CellResult]:
         ladder_cell(policy, seed, {rate: ttft_s * seed for rate, ttft_s in LADDER.items()})
         for seed in (1, 2, 3)
     ]
-
-
-LADDER = {10.0: 0.2, 20.0: 0.4, 30.0: 8.0}
 
 
 def test_every_policy_is_a_line_with_a_band_in_each_plot() -> None:
@@ -102,7 +101,7 @@ def test_plots_of_one_page_share_no_id() -> None:
 
 def test_a_title_cannot_break_out_of_the_page() -> None:
     """Names come from files that somebody else may have written."""
-    svg = drawn(cell(workload='"><script>alert(1)</script>', policy="$\\frac{"))
+    svg = drawn(cell(workload='"><script>alert(1)</script>', policy="$\\frac{$"))
 
     assert "<script>" not in svg
     ET.fromstring(svg)

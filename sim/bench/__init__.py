@@ -1,0 +1,1 @@
+"""`farsight bench`: cells in, a result directory and its summary out."""
