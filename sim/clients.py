@@ -19,7 +19,7 @@ from sim.environment import Environment
 from sim.offered import Session
 from sim.pods import MODEL, Pods
 from sim.request_log import RequestLog, Status
-from sim.tokens import Piece, tokens_of
+from sim.tokens import Piece, shared_tokens, tokens_of
 
 MAX_ATTEMPTS = 4
 # Answers are content that no question shares.
@@ -92,7 +92,7 @@ class Clients:
 
     def begin(self, session: Session) -> None:
         """A session sends its first turn now."""
-        self._offer(_Conversation(session, tokens_of(session.context)))
+        self._offer(_Conversation(session, shared_tokens(session.context)))
 
     def _offer(self, conversation: _Conversation) -> None:
         """Send the next turn, or wait for the load generator's limit."""
@@ -120,7 +120,7 @@ class Clients:
     def _ask(self, row: int, conversation: _Conversation) -> Ask:
         session = conversation.session
         turn = session.turns[conversation.turn]
-        question = tokens_of(turn.question)
+        question = shared_tokens(turn.question)
         prompt = (
             np.concatenate([conversation.context, question])
             if question.size

@@ -45,6 +45,7 @@ class ControlPlane:
         self._random = random
         self._training = TrainingLoop(clock, policy.training)
         self._stream = KvStream(engines, pods, environment.delta_delay_s)
+        self._subjects = [subjects.load(endpoint_id) for endpoint_id in pods.ids]
         self._wanted: set[tuple[int, str]] = set()
         self._overtaken: dict[tuple[int, int], KvDelta] = {}
         self.decisions = 0
@@ -98,8 +99,9 @@ class ControlPlane:
             replica.register(records)
 
     def collect(self) -> None:
-        """Take what the engines have changed in their caches."""
-        self._stream.collect()
+        """Take what the engines have changed in their caches, when they have no more room for it."""
+        if self._engines.is_kv_full:
+            self._stream.collect()
 
     def restart(self, pod: int) -> None:
         """The pod's process is another one."""
@@ -136,7 +138,7 @@ class ControlPlane:
             kv_seq=self._stream.seqs[pod],
             kv_confidence=CONFIDENCE_EXACT,
         )
-        subject, data = subjects.load(endpoint_id), load.SerializeToString()
+        subject, data = self._subjects[pod], load.SerializeToString()
         for replica in self._replicas:
             replica.hear_load(subject, load, data)
 

@@ -45,6 +45,7 @@ class KvStream:
         self._changed[key_at : key_at + keys] = changes.changed
         self._count += rows
         self._key_count += keys
+        self._engines.clear_kv_changes()
 
     def _make_room(self, rows: int, keys: int) -> None:
         while self._count + rows > self._rows.size:
@@ -55,6 +56,7 @@ class KvStream:
 
     def deltas(self, now_s: float) -> Iterator[tuple[int, KvDelta]]:
         """Pod and delta for every pod whose changes have arrived by now."""
+        self.collect()
         if not self._count:
             return
         groups = (len(self._pods) + 1) * TIERS
@@ -89,6 +91,7 @@ class KvStream:
 
     def restart(self, pod: int) -> None:
         """A new process: what the old one announced and nobody has seen is void."""
+        self.collect()
         rows = self._rows[: self._count]
         kept = rows[rows["engine"] != pod]
         self._rows[: kept.size] = kept
@@ -97,6 +100,7 @@ class KvStream:
 
     def snapshot(self, pod: int) -> KvSnapshot:
         """What the pod's sidecar would answer: its mirror after the last delta."""
+        self.collect()
         count = len(self._pods)
         spec = self._engines.specs[pod]
         tiers = [(DEVICE, pod)]

@@ -144,8 +144,10 @@ class Simulation:
     def _take_from_engines(self) -> None:
         if self._control is not None:
             self._control.collect()
+        else:
+            self._engines.clear_kv_changes()
         events = list(self._engines.take_events())
-        self._engines.clear_taken()
+        self._engines.clear_events()
         for event in events:
             self._clients.on_event(event)
 

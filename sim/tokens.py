@@ -6,6 +6,7 @@ what is shared with two integers instead of megabytes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numba import njit
@@ -44,3 +45,11 @@ def tokens_of(pieces: Sequence[Piece]) -> Tokens:
         _write(out[at : at + piece.length_tokens], np.uint64(piece.seed))
         at += piece.length_tokens
     return out
+
+
+@lru_cache(maxsize=1024)
+def shared_tokens(pieces: tuple[Piece, ...]) -> Tokens:
+    """The same, remembered: what many sessions begin with. Not to be written to."""
+    tokens = tokens_of(pieces)
+    tokens.flags.writeable = False
+    return tokens

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from farsight.latency.features import FeatureMatrix
-from farsight.latency.model import AnalyticModel
 from farsight.latency.predictions import LatencyModel
 from farsight.latency.remote import Answer
 
@@ -13,9 +12,8 @@ class LocalPredictor:
 
     def __init__(self, models: Mapping[str, LatencyModel]) -> None:
         self._models = models
-        self._analytic = AnalyticModel()
 
-    async def predict(self, model: str, matrix: FeatureMatrix) -> Answer:
-        """One prediction per row."""
-        live = self._models.get(model, self._analytic)
-        return Answer(live.version, live.predict(matrix))
+    async def predict(self, model: str, matrix: FeatureMatrix) -> Answer | None:
+        """One prediction per row; None when the model has no bundle."""
+        live = self._models.get(model)
+        return None if live is None else Answer(live.version, live.predict(matrix))

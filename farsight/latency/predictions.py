@@ -23,7 +23,7 @@ class Predictions:
     def stack(self) -> npt.NDArray[np.float32]:
         """The four columns as one (rows, 4) matrix."""
         columns = (self.ttft_q50_ms, self.ttft_q90_ms, self.tpot_q50_ms, self.tpot_q90_ms)
-        return np.column_stack(columns)
+        return np.array(columns, np.float32).T
 
 
 class LatencyModel(Protocol):

@@ -27,8 +27,9 @@ _CHANGING = (Feature.PREFILL_AHEAD_TOKENS, Feature.RUNNING_REQUESTS, Feature.RES
 class PredictorClient(Protocol):
     """A gRPC client or an embedded bundle."""
 
-    async def predict(self, model: str, matrix: FeatureMatrix) -> Answer:
-        """One prediction per row; raises ReplicasAway when none can be had now."""
+    async def predict(self, model: str, matrix: FeatureMatrix) -> Answer | None:
+        """One prediction per row, None where there is no bundle; raises ReplicasAway when none can
+        be had now."""
         ...
 
 
@@ -76,6 +77,9 @@ class Forecaster:
 
     def _analytic(self, roster: Roster, matrix: FeatureMatrix) -> Predictions:
         """Analytic predictions, each row with the rates of its accelerator."""
+        if len(roster.accelerators) == 1:
+            accelerator, _ = roster.accelerators[0]
+            return AnalyticModel(self.rates(roster.base_model, accelerator)).predict(matrix)
         stacked = np.empty((len(matrix), 4), np.float32)
         for accelerator, rows in roster.accelerators:
             model = AnalyticModel(self.rates(roster.base_model, accelerator))
@@ -89,8 +93,9 @@ class Forecaster:
         except ReplicasAway as error:
             analytic = self._analytic(roster, matrix)
             return Forecast(0, matrix, analytic, f"predictor-{error.why}")
-        self.versions[roster.base_model] = answer.bundle_version
-        if answer.bundle_version == 0:
+        version = 0 if answer is None else answer.bundle_version
+        self.versions[roster.base_model] = version
+        if answer is None or version == 0:
             # No bundle yet: the rates of each accelerator are better than the default ones.
             return Forecast(0, matrix, self._analytic(roster, matrix), "")
         return Forecast(answer.bundle_version, matrix, answer.predictions, "")

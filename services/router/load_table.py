@@ -72,7 +72,7 @@ class LoadTable:
 
     def _matrix(self, source: str) -> _Matrix:
         if source not in self._sources:
-            self._sources[source] = np.zeros((4, self._capacity), np.int64)
+            self._sources[source] = np.zeros((4, self._capacity + 1), np.int64)
         return self._sources[source]
 
     def add(self, source: str, endpoint_id: str, load: Load, sign: int = 1) -> None:
@@ -106,13 +106,12 @@ class LoadTable:
 
     def total(self, sources: Iterable[str], endpoint_ids: Sequence[str]) -> InFlight:
         """Load of some sources together, in the order of the endpoints."""
-        matrices = [self._sources[source] for source in sources if source in self._sources]
         rows = self._rows_of(tuple(endpoint_ids))
-        known = np.where(rows < 0, 0, rows)
         total = np.zeros((4, len(endpoint_ids)))
-        for matrix in matrices:
-            total += matrix[:, known]
-        total[:, rows < 0] = 0
+        for source in sources:
+            if (matrix := self._sources.get(source)) is not None:
+                # A row of -1 takes the spare last column, which is always empty.
+                total += matrix.take(rows, axis=1)
         return InFlight(*total)
 
     def _rows_of(self, endpoint_ids: tuple[str, ...]) -> npt.NDArray[np.intp]:
