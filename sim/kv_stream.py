@@ -9,7 +9,7 @@ from farsight.keys import Keys
 from farsight.pb.events_pb2 import KvChange, KvDelta, KvSnapshot, TierKeys
 from farsight.pb.types_pb2 import Tier
 from sim.engine.engines import Engines
-from sim.engine.layout import DEVICE, HOST, KV_EVENT, STORAGE
+from sim.engine.layout import DEVICE, HOST, KV_EVENT, NONE, STORAGE
 from sim.net_changes import TIERS, take_visible
 from sim.pods import Pods
 
@@ -29,6 +29,7 @@ class KvStream:
         self._changed = np.zeros(1 << 14, np.bool_)
         self._count = 0
         self._key_count = 0
+        self._is_shared = any(spec.mounts_storage for spec in engines.specs)
         self.seqs = [0] * len(pods)
 
     def collect(self) -> None:
@@ -46,6 +47,17 @@ class KvStream:
         self._count += rows
         self._key_count += keys
         self._engines.clear_kv_changes()
+        if self._is_shared:
+            self._order_storage()
+
+    def _order_storage(self) -> None:
+        """No change of the storage is told after a later one of another pod whose step is shorter.
+
+        Told the other way round, a block that came and went would be there for ever.
+        """
+        at = np.flatnonzero(self._rows["engine"][: self._count] == NONE)
+        times_s = self._rows["time_s"][at]
+        self._rows["time_s"][at] = np.minimum.accumulate(times_s[::-1])[::-1]
 
     def _make_room(self, rows: int, keys: int) -> None:
         while self._count + rows > self._rows.size:
@@ -124,7 +136,7 @@ class KvStream:
         """Keys of a pool without the changes that are still to be announced."""
         held = set(self._engines.held_keys(pool).tolist())
         rows = self._rows[: self._count]
-        owner = -1 if tier == STORAGE else pod
+        owner = NONE if tier == STORAGE else pod
         for row in rows[(rows["engine"] == owner) & (rows["tier"] == tier)][::-1]:
             span = slice(row["at"], row["at"] + row["keys"])
             keys = self._keys[span][self._changed[span]].tolist()

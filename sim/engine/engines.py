@@ -12,7 +12,7 @@ from farsight.keys import CANONICAL_BLOCK_TOKENS, Keys
 from sim.engine import advance as kernels
 from sim.engine import layout
 from sim.engine.arena import Arena
-from sim.engine.layout import N_KV_KEYS, NONE, State, make_state
+from sim.engine.layout import N_EVENTS, N_KV, N_KV_KEYS, NONE, State, make_state
 from sim.engine.spec import EngineSpec, TierSpec
 
 
@@ -169,13 +169,13 @@ class Engines:
         )
 
     def take_events(self) -> Iterator[Event]:
-        """First tokens and ends since the last `clear_taken`, in order."""
+        """First tokens and ends since they were last cleared, in order."""
         if self._events:
             for row in self.state.events[: self._events].tolist():
                 yield Event(_KINDS[row[0]], row[1], row[2], row[3])
 
     def take_kv_changes(self) -> KvChanges | None:
-        """KV events since the last `clear_taken`; None when there are none. Views: copy to keep."""
+        """KV events since they were last cleared; None when there are none. Views: copy to keep."""
         if not self._kv_events:
             return None
         count, keys = self._kv_events, int(self.state.counters[N_KV_KEYS])
@@ -183,11 +183,25 @@ class Engines:
             self.state.kv_events[:count], self.state.kv_keys[:keys], self.state.kv_changed[:keys]
         )
 
+    @property
+    def is_kv_full(self) -> bool:
+        """KV changes have to be taken before time goes on."""
+        return self._kv_events > layout.KV_ROOM
+
+    def clear_events(self) -> None:
+        """Forget the events that were taken."""
+        if self._events:
+            self.state.counters[N_EVENTS] = self._events = 0
+
+    def clear_kv_changes(self) -> None:
+        """Forget the KV changes that were taken."""
+        if self._kv_events:
+            self.state.counters[N_KV : N_KV_KEYS + 1] = self._kv_events = 0
+
     def clear_taken(self) -> None:
-        """Forget the events and KV events that were taken."""
-        if self._events or self._kv_events:
-            self.state.counters[: N_KV_KEYS + 1] = 0
-            self._events = self._kv_events = 0
+        """Forget both."""
+        self.clear_events()
+        self.clear_kv_changes()
 
     def progress(self, slot: int) -> Progress:
         """Where a request stands."""

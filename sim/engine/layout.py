@@ -59,7 +59,14 @@ ENGINE = np.dtype(
     ]
 )
 POOL = np.dtype(
-    [("free", "i8"), ("head", "i8"), ("tail", "i8"), ("size", "i8"), ("keys_per_block", "i8")]
+    [
+        ("free", "i8"),
+        ("head", "i8"),
+        ("tail", "i8"),
+        ("size", "i8"),
+        ("keys_per_block", "i8"),
+        ("hashed", "i8"),  # blocks that have keys
+    ]
 )
 BLOCK = np.dtype(
     [
@@ -207,7 +214,7 @@ def fill_pool(state: State, pool: int, size: int, keys_per_block: int) -> None:
     if size:
         blocks["next"][size - 1] = NONE
     head = 0 if size else NONE
-    state.pools[pool] = (size, head, size - 1, size, keys_per_block)
+    state.pools[pool] = (size, head, size - 1, size, keys_per_block, 0)
 
 
 def _fill_engine(state: State, engine: int, spec: EngineSpec, has_storage: bool) -> None:

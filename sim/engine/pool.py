@@ -130,6 +130,7 @@ def enter(state, pool, block, at, time_s, engine, tier, request, position):
         if i == count - 1:
             _chain_twin(state, pool, slot, block)
     state.blocks[pool, block].hashed = 1
+    state.pools[pool].hashed += 1
     _announce(state, time_s, engine, tier, STORE, request, position, count)
 
 
@@ -175,6 +176,7 @@ def leave(state, pool, block, time_s, engine, tier):
         if state.entries[pool, slot].count == 0:
             _delete(state, pool, slot)
     state.blocks[pool, block].hashed = 0
+    state.pools[pool].hashed -= 1
     _announce(state, time_s, engine, tier, REMOVE, NONE, NONE, count)
 
 
