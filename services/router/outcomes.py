@@ -119,7 +119,7 @@ class Outcomes:
     def take(self, event: ReportEvent) -> bool:
         """Apply one report; False when this replica has no such open decision."""
         kind = event.WhichOneof("event") or "empty"
-        metrics.reports.labels(kind).inc()
+        metrics.series(metrics.reports, kind).inc()
         decision = self._open.get(event.decision_id)
         if kind == "endpoint_failed":
             self._endpoint_failed(event, decision)
@@ -149,7 +149,7 @@ class Outcomes:
         row = decision.position(endpoint_id)
         measured = (end.ttft_ms, end.tpot_ms, end.e2e_ms)
         if row is None or not all(0 <= ms <= MAX_LATENCY_MS for ms in measured):
-            metrics.samples.labels("refused").inc()
+            metrics.series(metrics.samples, "refused").inc()
             return
         self._samples.send(make_sample(decision, endpoint_id, row, end))
         if end.status != Finished.STATUS_COMPLETED:
@@ -165,15 +165,17 @@ class Outcomes:
             latency = decision.latency(row)
             tally.ttft_ms.append((latency.ttft_q50_ms, end.ttft_ms))
             metrics.ttft_error_ratio.observe(end.ttft_ms / latency.ttft_q50_ms)
-            metrics.ttft_within_q90.labels(str(end.ttft_ms <= latency.ttft_q90_ms).lower()).inc()
+            metrics.series(
+                metrics.ttft_within_q90, str(end.ttft_ms <= latency.ttft_q90_ms).lower()
+            ).inc()
         if end.HasField("cached_tokens"):
             predicted = decision.cached_tokens[row]
             tally.cached_tokens_predicted += predicted
             tally.cached_tokens_actual += end.cached_tokens
             tally.prompt_tokens += decision.prompt_tokens
-            metrics.cached_tokens_predicted.labels(endpoint_id).inc(predicted)
-            metrics.cached_tokens_actual.labels(endpoint_id).inc(end.cached_tokens)
-            metrics.prompt_tokens.labels(endpoint_id).inc(decision.prompt_tokens)
+            metrics.series(metrics.cached_tokens_predicted, endpoint_id).inc(predicted)
+            metrics.series(metrics.cached_tokens_actual, endpoint_id).inc(end.cached_tokens)
+            metrics.series(metrics.prompt_tokens, endpoint_id).inc(decision.prompt_tokens)
             metrics.cached_error_tokens.observe(predicted - end.cached_tokens)
 
     def recent_ttft_ms(self, endpoint_id: str) -> tuple[float, float]:

@@ -177,8 +177,8 @@ class RequestRouter:
 
 
 def _count(opened: OpenDecision, fallbacks: Sequence[str]) -> None:
-    metrics.decisions.labels(opened.profile, opened.endpoint_ids[0]).inc()
+    metrics.series(metrics.decisions, opened.profile, opened.endpoint_ids[0]).inc()
     metrics.decision_seconds.observe(opened.decision_ms / 1000)
     metrics.predicted_ttft_seconds.observe(opened.latency(0).ttft_q50_ms / 1000)
     for fallback in fallbacks:
-        metrics.fallbacks.labels(fallback).inc()
+        metrics.series(metrics.fallbacks, fallback).inc()

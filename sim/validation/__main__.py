@@ -27,7 +27,7 @@ _LOG_WIDTH = 120  # without a terminal
 
 
 def main() -> int:
-    """Exit code 0 when the figures are written, 130 when it was interrupted."""
+    """Exit code 0 when the figures are written, 1 when they are not, 130 when interrupted."""
     parser = argparse.ArgumentParser(prog="make validate-sim", description=__doc__)
     parser.add_argument(
         "--from",
@@ -40,19 +40,23 @@ def main() -> int:
     if not console.is_terminal:
         console = Console(width=_LOG_WIDTH)
     try:
-        recording = load(directory) if directory else uvloop.run(_record(console))
+        _run(directory, console)
     except (LocalFleetError, RequestFailed, OSError, msgspec.MsgspecError) as error:
         sys.stderr.write(f"validate-sim: {error}\n")
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.stderr.write("validate-sim: interrupted; the pod is stopped\n")
+        sys.stderr.write("validate-sim: interrupted; what it started is stopped\n")
         return 130
+    return 0
+
+
+def _run(directory: Path | None, console: Console) -> None:
+    recording = load(directory) if directory else uvloop.run(_record(console))
     console.print("Fitting the constants and predicting the workload")
     verdict = judge(recording)
     report.write(verdict, recording.sizes, FIGURES)
     report.show(verdict, console)
     console.print(f"Figures: {FIGURES.relative_to(PROJECT_ROOT)}")
-    return 0
 
 
 async def _record(console: Console) -> Recording:

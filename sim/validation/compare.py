@@ -41,6 +41,8 @@ class Verdict:
 
     constants: Constants
     passes: tuple[Comparison, ...]
+    cached_tokens_repeated_share: float
+    """Of the workload's requests: the pod itself took the same from its cache in every pass."""
 
     def error(self, name: str) -> float:
         """Median over the passes."""
@@ -59,7 +61,9 @@ def judge(recording: Recording) -> Verdict:
     parts = [part for one in recording.passes for part in one.calibration]
     constants = fit(parts, recording.sizes)
     return Verdict(
-        constants, tuple(_judge_pass(one, recording.sizes, constants) for one in recording.passes)
+        constants,
+        tuple(_judge_pass(one, recording.sizes, constants) for one in recording.passes),
+        repeated_share([one.workload for one in recording.passes]),
     )
 
 
@@ -95,3 +99,14 @@ def figures_of(
 def cached_tokens_equal(measured: Sequence[Observation], predicted: Sequence[Predicted]) -> int:
     """Requests that took exactly as much from the cache as predicted."""
     return sum(m.cached_tokens == p.cached_tokens for m, p in zip(measured, predicted, strict=True))
+
+
+def repeated_share(workloads: Sequence[Sequence[Observation]]) -> float:
+    """Share of the requests, by label, that had the same cached tokens in every pass.
+
+    Which of two requests ends first, and so what is evicted first, is a matter of microseconds.
+    """
+    seen: dict[str, set[int]] = {}
+    for request in (request for workload in workloads for request in workload):
+        seen.setdefault(request.label, set()).add(request.cached_tokens)
+    return sum(len(values) == 1 for values in seen.values()) / len(seen)

@@ -16,8 +16,7 @@ from sim.validation.records import Observation, PodSizes
 from sim.validation.replay import Constants, Predicted, Script, replay, script_of
 from sim.validation.robust import Float64s, robust_nnls
 
-_ITERATIONS = 8
-_UNDAMPED_ITERATIONS = 3
+_ITERATIONS = 16
 _SLOWNESS_ITERATIONS = 4
 # Differences of the logarithm beyond this count less: a request that somebody else's work held up.
 _SOFT_ERROR = 0.1
@@ -37,16 +36,14 @@ def fit(parts: Parts, sizes: PodSizes) -> Constants:
     estimated = estimate([request for part in parts for request in part], sizes)
     vector = np.maximum(estimated.vector, _LEAST_SHARE * typical)
     best, least = vector, np.inf
-    for iteration in range(_ITERATIONS):
+    for _ in range(_ITERATIONS):
         predicted = timeline.predicted(vector)
         errors = np.log(timeline.measured / predicted)
         loss = float(np.mean(np.hypot(1, errors / _SOFT_ERROR)))
         if loss < least:
             best, least = vector, loss
         slopes = timeline.slopes(vector, predicted, _DIFFERENCE * typical)
-        target = predicted * errors + slopes @ vector
-        found = robust_nnls(slopes, target, predicted)
-        vector = found if iteration < _UNDAMPED_ITERATIONS else (found + vector) / 2
+        vector = robust_nnls(slopes, predicted * errors + slopes @ vector, predicted)
     return Constants.of_vector(best)
 
 

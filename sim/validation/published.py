@@ -22,7 +22,7 @@ PODS = 8
 # rates at which a stage ends about when its sending does, so that the quotient is a length.
 OUTPUT_TOKENS = 425
 # The same post: 0.6 s to the first token of a cached prompt of about 10,000 tokens.
-PROMPT_OVERHEAD_S_PER_TOKEN = 6e-5
+ENVIRONMENT = Environment(prompt_overhead_s_per_token=6e-5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,6 @@ PUBLISHED: Mapping[str, Published] = {
 def run_b2b(policy: str, seed: int = 1) -> Outcome:
     """The whole published ladder under one policy."""
     workload = replace(B2bSaas(), output_tokens=OUTPUT_TOKENS)
-    environment = Environment(prompt_overhead_s_per_token=PROMPT_OVERHEAD_S_PER_TOKEN)
-    setup = Setup((hardware(HARDWARE),) * PODS, None, load_policy(policy), environment, seed)
+    setup = Setup((hardware(HARDWARE),) * PODS, None, load_policy(policy), ENVIRONMENT, seed)
     offered = workload.offered(Knobs(pods=PODS), np.random.default_rng(seed))
     return asyncio.run(Simulation(setup, offered).run())

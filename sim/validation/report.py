@@ -32,6 +32,7 @@ def write(verdict: Verdict, sizes: PodSizes, path: Path) -> None:
     """Write the figures, and what they come from, as JSON."""
     figures: dict[str, Any] = {f"{name}_error": verdict.error(name) for name in TARGETS}
     figures["cached_tokens_equal_share"] = verdict.cached_tokens_equal_share
+    figures["cached_tokens_repeated_share"] = verdict.cached_tokens_repeated_share
     figures["requests"] = sum(p.requests for p in verdict.passes)
     figures["pod"] = asdict(sizes)
     figures["constants"] = asdict(verdict.constants)
@@ -71,6 +72,8 @@ def _errors(verdict: Verdict) -> Table:
         f"[{_colour(share >= CACHED_TOKENS_TARGET)}]{share:.1%}[/]",
         f"{CACHED_TOKENS_TARGET:.0%}",
     )
+    repeated = f"{verdict.cached_tokens_repeated_share:.1%}"
+    table.add_row("cached tokens repeated by the pod", *("" for _ in verdict.passes), repeated, "")
     for name, values in (
         ("machine's slowness", [f"{p.slowness:.2f}" for p in verdict.passes]),
         ("others' share of the cores", [f"{p.machine.foreign_share:.0%}" for p in verdict.passes]),

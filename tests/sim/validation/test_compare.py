@@ -1,5 +1,7 @@
 """Errors of predictions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from sim.validation.compare import (
     cached_tokens_equal,
     figures_of,
     judge,
+    repeated_share,
 )
 from sim.validation.records import Machine, Observation, Pass, Recording
 from sim.validation.replay import Predicted, replay, script_of
@@ -59,10 +62,21 @@ def test_cached_tokens_count_when_they_are_exactly_equal() -> None:
 
 def test_the_verdict_is_the_median_pass() -> None:
     """One pass that a neighbour disturbed does not decide; cached tokens are of all requests."""
-    verdict = Verdict(TRUTH, (one_pass(0.1, 10), one_pass(0.9, 8), one_pass(0.2, 10)))
+    verdict = Verdict(TRUTH, (one_pass(0.1, 10), one_pass(0.9, 8), one_pass(0.2, 10)), 1.0)
 
     assert verdict.error("ttft_p50") == pytest.approx(0.2)
     assert verdict.cached_tokens_equal_share == pytest.approx(28 / 30)
+
+
+def test_a_pod_repeats_itself_where_all_passes_agree() -> None:
+    """Requests are the same by their labels, whatever their order."""
+
+    def workload(**cached_tokens: int) -> list[Observation]:
+        return [replace(observed(1, 2, n), label=label) for label, n in cached_tokens.items()]
+
+    passes = [workload(a=0, b=32, c=64), workload(b=32, a=0, c=96)]
+
+    assert repeated_share(passes) == pytest.approx(2 / 3)
 
 
 def test_a_modelled_pod_is_predicted_from_its_calibration() -> None:

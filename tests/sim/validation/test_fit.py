@@ -1,23 +1,28 @@
 """Constants by replaying the calibration."""
 
-from dataclasses import astuple
-
 import pytest
 
 from sim.engine.spec import StepRates
-from sim.validation.fit import fit
+from sim.validation.fit import fit, slowness
 from sim.validation.replay import Constants
 from tests.sim.validation.given import SIZES, TRUTH, calibration, slowed
 
 
 def within(found: Constants, truth: Constants, share: float) -> None:
-    """Step rates one by one; of a request's overhead what it adds to a prompt of 500 tokens."""
-    assert astuple(found.rates) == pytest.approx(astuple(truth.rates), rel=share)
-    assert _overhead_s(found) == pytest.approx(_overhead_s(truth), rel=share)
+    """Per token, per step of one and of sixteen requests, and around a prompt of 500 tokens."""
+    assert _seen(found) == pytest.approx(_seen(truth), rel=share)
 
 
-def _overhead_s(constants: Constants) -> float:
-    return constants.request_s + 500 * constants.request_s_per_token + constants.output_s
+def _seen(constants: Constants) -> tuple[float, ...]:
+    rates = constants.rates
+    return (
+        rates.prefill_s_per_token,
+        rates.attention_s_per_token_squared,
+        rates.decode_s_per_context_token,
+        rates.base_s + rates.decode_s_per_sequence,
+        rates.base_s + 16 * rates.decode_s_per_sequence,
+        constants.request_s + 500 * constants.request_s_per_token + constants.output_s,
+    )
 
 
 def test_the_constants_of_a_modelled_pod_are_found() -> None:
@@ -41,3 +46,10 @@ def test_a_slower_pod_gives_larger_constants() -> None:
     found = fit([calibration(seed=5, constants=truth)], SIZES)
 
     within(found, truth, 0.1)
+
+
+def test_a_machine_that_was_slowed_down_shows_by_how_much() -> None:
+    """Everything by the same factor."""
+    found = slowness([calibration(seed=6, constants=TRUTH.slowed(1.3))], SIZES, TRUTH)
+
+    assert found == pytest.approx(1.3, rel=0.03)

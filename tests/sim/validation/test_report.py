@@ -18,7 +18,7 @@ FIGURES = {
     "e2e_p50": Figure(0.2, 0.21),
     "e2e_p90": Figure(0.4, 0.3),
 }
-VERDICT = Verdict(TRUTH, (Comparison(1.1, Machine(60.0, 2, 0.0, 0.02), FIGURES, 170, 169),))
+VERDICT = Verdict(TRUTH, (Comparison(1.1, Machine(60.0, 2, 0.0, 0.02), FIGURES, 170, 169),), 0.99)
 
 
 def test_the_figures_are_written_under_their_names(tmp_path: Path) -> None:
@@ -31,6 +31,7 @@ def test_the_figures_are_written_under_their_names(tmp_path: Path) -> None:
     assert figures["e2e_p50_error"] == pytest.approx(0.05)
     assert figures["e2e_p90_error"] == pytest.approx(0.25)
     assert figures["cached_tokens_equal_share"] == pytest.approx(169 / 170)
+    assert figures["cached_tokens_repeated_share"] == 0.99
     assert figures["constants"]["rates"]["base_s"] == TRUTH.rates.base_s
     assert figures["pod"]["kv_blocks"] == SIZES.kv_blocks
 
