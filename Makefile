@@ -15,6 +15,8 @@ LOGS := .cache/logs
 MODELS := tiny demo
 # Most tests wait for real servers: more of them than cores run side by side.
 TEST_WORKERS ?= 3
+# Cells of a benchmark that run at the same time.
+BENCH_JOBS ?= 2
 
 # $(call step,LOG,WHAT AND ABOUT HOW LONG,COMMANDS): says what runs, counts the seconds on a terminal,
 # logs the output, and shows the end of the log when it fails.
@@ -56,7 +58,7 @@ endef
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##### Set-up
 
@@ -102,9 +104,20 @@ setup: venv infra proto venv-vllm model ## All of the above
 
 ##### What it does
 
-.PHONY: demo test test-fast test-e2e check format docs
-demo: setup infra ## The whole system on this machine against round-robin; KEEP=1 leaves it running
-	@$(PY) -m farsight.demo $(if $(KEEP),--keep)
+.PHONY: demo bench bench-simulator validate-sim test test-fast test-e2e check format docs
+demo: $(if $(filter emulated,$(PODS)),infra venv proto,setup infra) ## The whole system on this machine against round-robin; KEEP=1 leaves it running; PODS=emulated needs no engine
+	@$(PY) -m farsight.demo $(if $(KEEP),--keep) $(if $(PODS),--pods $(PODS))
+
+bench: venv proto ## Policies on simulated fleets, a short matrix (minutes); RESUME=1 goes on with the last one
+	@$(if $(RESUME),,rm -rf build/bench/short)
+	@$(PY) -m farsight.cli bench --matrix sim/bench/short.yaml --out build/bench/short \
+		--summary build/bench/short.json --jobs $(BENCH_JOBS)
+
+bench-simulator: venv proto ## Speed and memory of the simulator on one core (half an hour)
+	@$(PY) -m sim.bench.simulator
+
+validate-sim: setup ## The simulator against a real vLLM pod: calibrate, predict, compare (minutes)
+	@$(PY) -m sim.validation
 
 test: check infra setup ## Every check and test: unit, integration, and end to end on real vLLM pods
 	@$(PY) -m pytest -m "not e2e" -n $(TEST_WORKERS) $(PYTEST_FLAGS)

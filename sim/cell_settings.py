@@ -52,6 +52,8 @@ class CellSettings(BaseModel):
         """
         own = {k: v for k, v in values.items() if k not in _ENVIRONMENT}
         around = {k: v for k, v in values.items() if k in _ENVIRONMENT}
+        if isinstance(together := own.get("environment"), Mapping):
+            around = {**together, **around}
         try:
             made = cls.model_validate({**own, "environment": around} if around else own)
         except ValidationError as error:
@@ -76,6 +78,8 @@ class CellSettings(BaseModel):
         """
         values: dict[str, Any] = dict(self.environment)
         if "routers" in values:
+            if not values["routers"].is_integer():
+                raise InvalidField("routers", "a number from 1")
             values["routers"] = int(values["routers"])
         return Environment(**values, faults=parse_faults(self.faults))
 
@@ -110,12 +114,10 @@ def parse_faults(text: str) -> tuple[Fault, ...]:
     for part in filter(None, text.split(",")):
         kind, *numbers = part.strip().split(":")
         try:
-            pod, at_s, duration_s, *factor = (float(n) for n in numbers)
-            if kind not in ("slow", "hang", "die"):
-                raise ValueError(kind)
-        except ValueError as error:
+            pod, *times = numbers
+            made.append(Fault(kind, int(pod), *map(float, times)))  # type: ignore[arg-type] # it checks
+        except (ValueError, TypeError) as error:
             raise InvalidField(
                 "setting faults", f"slow|hang|die:pod:at_s:duration_s[:factor], not {part!r}"
             ) from error
-        made.append(Fault(kind, int(pod), at_s, duration_s, *factor[:1]))  # type: ignore[arg-type] # checked above
     return tuple(made)

@@ -82,6 +82,7 @@ class ControlPlane:
         self._every(HOUSEKEEPING_S, self._tidy)
         if len(self._replicas) > 1:
             self._every(self._environment.announce_interval_s, self._announce)
+            self._every(HOUSEKEEPING_S, partial(self._announce, is_full=True))
         if self._training.is_on:
             self._agenda.at(self._training.check_interval_s, self._train)
 
@@ -99,7 +100,7 @@ class ControlPlane:
             replica.register(records)
 
     def collect(self) -> None:
-        """Take what the engines have changed in their caches, when they have no more room for it."""
+        """Take what the engines have changed in their caches, when they have no room for more."""
         if self._engines.is_kv_full:
             self._stream.collect()
 
@@ -161,9 +162,10 @@ class ControlPlane:
             replica.parts.outcomes.expire()
             replica.parts.reservations.tidy(replica.parts.fleet.endpoints)
 
-    def _announce(self) -> None:
+    def _announce(self, is_full: bool = False) -> None:
+        """What has changed soon, and all of it now and then: who says nothing counts as gone."""
         for replica in self._replicas:
-            delta = replica.parts.reservations.announcement(False, self._clock.unix_ms())
+            delta = replica.parts.reservations.announcement(is_full, self._clock.unix_ms())
             for other in self._replicas:
                 if delta is not None and other is not replica:
                     other.parts.reservations.hear(delta)

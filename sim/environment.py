@@ -1,7 +1,8 @@
 """How stale and how partial the routers' view is, and what happens to the pods."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from math import inf
+from typing import Literal, get_args
 
 from farsight.errors import InvalidField
 
@@ -14,6 +15,8 @@ class Fault:
 
     `slow` multiplies step times by `factor`; `hang` stops all steps; `die` loses the cache and all
     requests, and a new process comes after `duration_s`.
+
+    :raises InvalidField: a value is out of range.
     """
 
     kind: FaultKind
@@ -21,6 +24,14 @@ class Fault:
     at_s: float
     duration_s: float
     factor: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(FaultKind):
+            raise InvalidField("faults", f"one of {get_args(FaultKind)}, not {self.kind!r}")
+        if self.pod < 0:
+            raise InvalidField("faults", "the number of a pod")
+        if not (0 <= self.at_s < inf and 0 <= self.duration_s < inf and 0 < self.factor < inf):
+            raise InvalidField("faults", "finite times from 0 and a factor above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +78,9 @@ class Environment:
         for name in ("delta_loss", "delta_reorder", "report_loss"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidField(name, "a share from 0 to 1")
-        if min(self.load_interval_s, self.announce_interval_s) <= 0:
-            raise InvalidField("load_interval_s, announce_interval_s", "more than 0")
+        for name in (f.name for f in fields(self) if "_s" in f.name):
+            if not 0 <= getattr(self, name) < inf:
+                raise InvalidField(name, "a finite time from 0")
+        for name in ("load_interval_s", "announce_interval_s"):
+            if getattr(self, name) == 0:
+                raise InvalidField(name, "more than 0")

@@ -30,6 +30,7 @@ class KvStream:
         self._count = 0
         self._key_count = 0
         self._is_shared = any(spec.mounts_storage for spec in engines.specs)
+        self._reborn: set[int] = set()
         self.seqs = [0] * len(pods)
 
     def collect(self) -> None:
@@ -69,7 +70,7 @@ class KvStream:
     def deltas(self, now_s: float) -> Iterator[tuple[int, KvDelta]]:
         """Pod and delta for every pod whose changes have arrived by now."""
         self.collect()
-        if not self._count:
+        if not self._count and not self._reborn:
             return
         groups = (len(self._pods) + 1) * TIERS
         rows = self._rows[: self._count]
@@ -83,14 +84,22 @@ class KvStream:
             made = _changes(group % TIERS, keys[span], actions[span])
             for pod in self._owners(group // TIERS - 1):
                 changes.setdefault(pod, []).extend(made)
+        for pod in sorted(self._reborn):
+            if found := self._found_on_storage(pod):
+                changes.setdefault(pod, []).append(found)
+        self._reborn.clear()
         for pod, made in changes.items():
             yield pod, self._delta(pod, made)
 
     def _owners(self, engine: int) -> list[int]:
-        """Who announces a change: the engine, or all that mount the shared storage."""
+        """Who announces a change: the engine, or all that mount the shared storage.
+
+        A new process announces all of the storage instead.
+        """
         if engine >= 0:
             return [engine]
-        return [i for i, spec in enumerate(self._engines.specs) if spec.mounts_storage]
+        specs = enumerate(self._engines.specs)
+        return [i for i, spec in specs if spec.mounts_storage and i not in self._reborn]
 
     def _delta(self, pod: int, changes: list[KvChange]) -> KvDelta:
         self.seqs[pod] += 1
@@ -109,20 +118,31 @@ class KvStream:
         self._rows[: kept.size] = kept
         self._count = kept.size
         self.seqs[pod] = 0
+        self._reborn.add(pod)
 
-    def snapshot(self, pod: int) -> KvSnapshot:
-        """What the pod's sidecar would answer: its mirror after the last delta."""
-        self.collect()
-        count = len(self._pods)
-        spec = self._engines.specs[pod]
+    def _found_on_storage(self, pod: int) -> KvChange | None:
+        """What a new process finds there; None when that is nothing."""
+        for tier, pool in self._tiers(pod):
+            if tier == STORAGE and (keys := self._announced(pod, tier, pool)).size:
+                return _change(KvChange.ACTION_STORE, tier, keys)
+        return None
+
+    def _tiers(self, pod: int) -> list[tuple[int, int]]:
+        """Tiers that a pod has, and their pools."""
+        spec, count = self._engines.specs[pod], len(self._pods)
         tiers = [(DEVICE, pod)]
         if spec.host:
             tiers.append((HOST, count + pod))
         if spec.mounts_storage and len(self._engines.state.pools) > 2 * count:
             tiers.append((STORAGE, 2 * count))
+        return tiers
+
+    def snapshot(self, pod: int) -> KvSnapshot:
+        """What the pod's sidecar would answer: its mirror after the last delta."""
+        self.collect()
         held = [
             TierKeys(tier=_TIERS[tier - 1], keys=self._announced(pod, tier, pool).tobytes())
-            for tier, pool in tiers
+            for tier, pool in self._tiers(pod)
         ]
         return KvSnapshot(
             endpoint_id=self._pods.ids[pod],
@@ -152,5 +172,9 @@ def _changes(tier: int, keys: Keys, actions: npt.NDArray[np.uint8]) -> list[KvCh
     for code, action in _ACTIONS:
         chosen = keys[actions == code]
         if chosen.size:
-            made.append(KvChange(action=action, tier=_TIERS[tier], keys=chosen.tobytes()))
+            made.append(_change(action, tier + 1, chosen))
     return made
+
+
+def _change(action: KvChange.Action.ValueType, tier: int, keys: Keys) -> KvChange:
+    return KvChange(action=action, tier=_TIERS[tier - 1], keys=keys.tobytes())

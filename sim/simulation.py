@@ -95,6 +95,7 @@ class Simulation:
         self._player = StagePlayer(offered, self._clients, self._clock, self._agenda)
         self._results: list[StageFigures] = []
         self._measured: list[tuple[int, float, float]] = []
+        self._slow: dict[int, Fault] = {}
 
     @property
     def engines(self) -> Engines:
@@ -162,7 +163,7 @@ class Simulation:
         stages = [number for number, _, _ in self._measured]
         rows = self.log.rows[np.isin(self.log.rows["stage"], stages)]
         duration_s = sum(result.figures.duration_s for result in self._results)
-        weights = [result.figures.duration_s / duration_s for result in self._results]
+        weights = [r.figures.duration_s / (duration_s or 1.0) for r in self._results]
         overall = figures(
             rows,
             itl_counts,
@@ -185,19 +186,29 @@ class Simulation:
 
     def _begin_fault(self, fault: Fault) -> None:
         engines, pod, now_s = self._engines, fault.pod, self._clock.now_s
+        if not engines.is_alive(pod):
+            return  # there is no process that it could happen to
         end_s = now_s + fault.duration_s
         if fault.kind == "slow":
+            self._slow[pod] = fault
             engines.slow_down(pod, fault.factor)
-            self._agenda.at(end_s, lambda: engines.slow_down(pod, 1.0))
+            self._agenda.at(end_s, lambda: self._end_slowness(fault))
         elif fault.kind == "hang":
             engines.hang(pod, end_s)
         else:
+            epoch = self._pods.epochs[pod]
             self._clients.pod_died(engines.kill(pod))
-            self._agenda.at(now_s + self._environment.lease_ttl_s, lambda: self._withdraw(pod))
+            self._agenda.at(
+                now_s + self._environment.lease_ttl_s, lambda: self._withdraw(pod, epoch)
+            )
             self._agenda.at(end_s, lambda: self._restart(pod))
 
-    def _withdraw(self, pod: int) -> None:
-        if not self._engines.is_alive(pod):
+    def _end_slowness(self, fault: Fault) -> None:
+        if self._slow[fault.pod] is fault:  # else a later one has taken its place
+            self._engines.slow_down(fault.pod, 1.0)
+
+    def _withdraw(self, pod: int, epoch: int) -> None:
+        if self._pods.epochs[pod] == epoch:
             self._pods.withdraw(pod)
             if self._control is not None:
                 self._control.publish_records()

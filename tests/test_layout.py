@@ -13,7 +13,7 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
 SOURCES = sorted(
     path
-    for top in ("farsight", "services", "tests")
+    for top in ("farsight", "services", "sim", "tests")
     for path in (ROOT / top).rglob("*.py")
     if "farsight/pb/" not in path.as_posix() or path.name == "__init__.py"
 )
@@ -67,7 +67,7 @@ def test_a_service_imports_the_library_and_itself(service: str) -> None:
         f"{name_of(path)}: {name}"
         for path in (ROOT / "services" / service).rglob("*.py")
         for name in imports_of(path)
-        if name.split(".")[0] in ("services", "tests")
+        if name.split(".")[0] in ("services", "sim", "tests")
         and not name.startswith(f"services.{service}.")
     ]
 
@@ -75,12 +75,12 @@ def test_a_service_imports_the_library_and_itself(service: str) -> None:
 
 
 def test_the_library_imports_no_service() -> None:
-    """Nor tests."""
+    """Nor the simulator, nor tests."""
     foreign = [
         f"{name_of(path)}: {name}"
         for path in (ROOT / "farsight").rglob("*.py")
         for name in imports_of(path)
-        if name.split(".")[0] in ("services", "tests")
+        if name.split(".")[0] in ("services", "sim", "tests")
     ]
 
     assert foreign == []

@@ -2,19 +2,19 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import typer
 from typer.exceptions import TyperException
 
-from farsight.cli.installed import installed
+from farsight.cli.installed import Command, installed
 from farsight.cli.route import route
 from farsight.cli.status import status
 from farsight.cli.top import top
 from farsight.errors import EtcdUnavailable, FarsightError, InvalidField, UnknownModel
 
 BAD_ARGUMENTS = 2
-OWN = {"status": status, "route": route, "top": top}
+OWN: Mapping[str, Command] = {"status": status, "route": route, "top": top}
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from farsight.demo.workload import WorkloadSpec
 from farsight.errors import BadRecord
 from farsight.etcd import Etcd
 from farsight.local.engine import SERVED_MODEL
-from farsight.local.fleet import Fleet, FleetSpec
+from farsight.local.fleet import Fleet, FleetSpec, PodKind
 from farsight.local.programs import PROJECT_ROOT
 from farsight.local.ready import State
 
@@ -45,12 +45,15 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
+NAMES: Mapping[PodKind, str] = {"vllm": "vLLM", "emulated": "emulated"}
+
 
 class Demo:
     """Runs once."""
 
-    def __init__(self, keep: bool) -> None:
+    def __init__(self, keep: bool, pods: PodKind = "vllm") -> None:
         self._keep = keep
+        self._pods = pods
         self._console = Console()
         if not self._console.is_terminal:
             self._console = Console(width=LOG_WIDTH)
@@ -61,11 +64,11 @@ class Demo:
         """Exit code: 0 when every request was served."""
         shutil.rmtree(RUN_DIR, ignore_errors=True)
         self._console.print(
-            "[bold]Starting etcd, NATS, three vLLM pods and Farsight on this machine[/] "
-            f"(logs: {RUN_DIR.relative_to(PROJECT_ROOT)})"
+            f"[bold]Starting etcd, NATS, three {NAMES[self._pods]} pods and Farsight on this "
+            f"machine[/] (logs: {RUN_DIR.relative_to(PROJECT_ROOT)})"
         )
         async with Fleet(
-            FleetSpec(kv_blocks=KV_BLOCKS, flags=FLAGS), RUN_DIR, self._progress
+            FleetSpec(pods=self._pods, kv_blocks=KV_BLOCKS, flags=FLAGS), RUN_DIR, self._progress
         ) as fleet:
             start_s = time.monotonic() - self._started_s
             async with self._clients(fleet) as (http, etcd, routers):
@@ -137,6 +140,7 @@ class Demo:
         share, settled = exact_share(probes)
         p50_ms, p99_ms = await time_decisions(routers, SERVED_MODEL)
         return Summary(
+            pods=NAMES[self._pods],
             start_s=start_s,
             round_robin=phases["round-robin"],
             farsight=phases["predicted"],

@@ -15,6 +15,8 @@ from farsight.demo.figures import PhaseFigures
 class Summary:
     """Everything that the demo measured."""
 
+    pods: str
+    """What they are: vLLM or emulated."""
     start_s: float
     round_robin: PhaseFigures
     farsight: PhaseFigures
@@ -28,6 +30,7 @@ class Summary:
     def write(self, path: Path) -> None:
         """Write the figures as JSON."""
         figures = {
+            "pods": self.pods,
             "requests": self.farsight.requests + self.round_robin.requests,
             "failed_requests": self.farsight.failed + self.round_robin.failed + self.probes_failed,
             "exact_share": self.exact_share,
@@ -48,7 +51,7 @@ class Summary:
 
     def show(self, console: Console) -> None:
         """Print the comparison and the single figures."""
-        table = Table(title="The same workload on the same pods", title_justify="left")
+        table = Table(title=f"The same workload on the same {self.pods} pods", title_justify="left")
         for column in ("", "round-robin", "Farsight", "ratio"):
             table.add_column(column, justify="left" if not column else "right")
         for name, text, old, new in (

@@ -1,4 +1,4 @@
-"""How far each endpoint can be trusted now, as columns: a match over a thousand asks all at once."""
+"""How far each endpoint can be trusted now, as columns: a match over a thousand asks at once."""
 
 from dataclasses import dataclass
 

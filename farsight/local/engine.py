@@ -26,6 +26,7 @@ class EngineSpec:
     kv_blocks: int = 400
     max_model_tokens: int = 4096
     max_requests: int = 32
+    accelerator: str = "cpu"
 
     @property
     def url(self) -> str:

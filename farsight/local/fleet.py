@@ -1,4 +1,4 @@
-"""A fleet on loopback: etcd, NATS, vLLM pods, a sidecar each, and every service."""
+"""A fleet on loopback: etcd, NATS, pods (vLLM or emulated), a sidecar each, and every service."""
 
 import asyncio
 import tempfile
@@ -7,10 +7,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
+from farsight.local.emulated import HARDWARE, TOKENIZER_DIR, emulator_command
 from farsight.local.engine import EngineSpec, engine_command
 from farsight.local.infra import etcd_command, etcd_health_url, nats_command, nats_health_url
+from farsight.local.model import make_tokenizer
 from farsight.local.ports import Ports
 from farsight.local.process import Command, Process
 from farsight.local.programs import ENGINE_PYTHON, model_dir
@@ -19,6 +21,7 @@ from farsight.local.services import KINDS, ServiceSpec, service_command, service
 from farsight.local.supervisor import Supervisor
 
 READY_LIMIT_S = 300.0
+PodKind = Literal["vllm", "emulated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,27 @@ class FleetSpec:
     routers: int = 2
     gateways: int = 1
     sidecars: bool = True
-    model: Path = field(default_factory=lambda: model_dir("demo"))
+    pods: PodKind = "vllm"
+    hardware: str = HARDWARE
+    """Of emulated pods."""
+    model: Path | None = None
+    """None: the demo's; for emulated pods a tokenizer alone, which is made when it is not there."""
     engine_python: Path = ENGINE_PYTHON
     block_tokens: int = 32
     kv_blocks: int = 400
     max_model_tokens: int = 4096
     max_requests: int = 32
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def model_path(self) -> Path:
+        """Where the pods find their model, or their tokenizer."""
+        return self.model or (model_dir("demo") if self.pods == "vllm" else TOKENIZER_DIR)
+
+    @property
+    def accelerator(self) -> str:
+        """What the sidecars say of the pods."""
+        return "cpu" if self.pods == "vllm" else self.hardware
 
     def replicas(self, kind: str) -> int:
         """How many of a service kind; one sidecar per engine."""
@@ -78,6 +95,8 @@ class Fleet:
         self._resources = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        if self.spec.pods == "emulated" and self.spec.model is None:
+            await asyncio.to_thread(make_tokenizer, TOKENIZER_DIR)
         async with AsyncExitStack() as resources:
             ports = resources.enter_context(Ports())
             temporary = resources.enter_context(tempfile.TemporaryDirectory(prefix="farsight-"))
@@ -166,16 +185,20 @@ class Fleet:
         add(nats_command(self.run_dir / "nats", bus, monitor), http_ok(nats_health_url(monitor)))
         supervisor.stage()
         for engine in self.engines:
-            command = engine_command(engine, temporary_dir, self.spec.engine_python)
-            add(command, http_ok(engine.health_url))
+            add(self._pod_command(engine, temporary_dir), http_ok(engine.health_url))
         supervisor.stage()
         for service in self.services:
             add(service_command(service), service_probe(service))
 
+    def _pod_command(self, engine: EngineSpec, temporary_dir: Path) -> Command:
+        if self.spec.pods == "emulated":
+            return emulator_command(engine, self.spec.hardware)
+        return engine_command(engine, temporary_dir, self.spec.engine_python)
+
     def _engine(self, index: int, ports: Ports) -> EngineSpec:
         return EngineSpec(
             name=f"pod-{index}",
-            model=self.spec.model,
+            model=self.spec.model_path,
             port=ports.take(),
             events_port=ports.take(),
             replay_port=ports.take(),
@@ -183,6 +206,7 @@ class Fleet:
             kv_blocks=self.spec.kv_blocks,
             max_model_tokens=self.spec.max_model_tokens,
             max_requests=self.spec.max_requests,
+            accelerator=self.spec.accelerator,
         )
 
     def _service(self, kind: str, index: int, ports: Ports) -> ServiceSpec:

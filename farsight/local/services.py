@@ -49,7 +49,7 @@ def _sidecar_flags(spec: ServiceSpec) -> tuple[str, ...]:
         *("--engine-url", spec.engine.url),
         *("--endpoint-id", spec.engine.name),
         *("--pool", "default"),
-        *("--accelerator", "cpu"),
+        *("--accelerator", spec.engine.accelerator),
     )
 
 

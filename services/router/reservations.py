@@ -57,7 +57,7 @@ class Reservations:
         self._peers: dict[str, _Peer] = {}
         self._seq = first_seq
         self.version = 0
-        """Changes with every change of what `in_flight` answers, but for replicas that fall silent."""
+        """Changes with what `in_flight` answers, but not when a replica falls silent."""
 
     def holds(self, decision_id: str) -> bool:
         """The decision's load is booked."""

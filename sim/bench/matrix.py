@@ -31,15 +31,15 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     workload: str
-    policies: tuple[str, ...] = Field(DEFAULT_POLICIES, min_length=1)
+    policies: tuple[str, ...] = Field(default=DEFAULT_POLICIES, min_length=1)
     rates: tuple[float, ...] = ()
     """Requests a second. Without rates, concurrency and ladder: the workload's own stages."""
     concurrency: tuple[int, ...] = ()
     ladder: bool = False
     """The loads are the workload's ladder."""
-    pods: int | None = Field(None, ge=1)
+    pods: int | None = Field(default=None, ge=1)
     """None: as many as the workload is published for."""
-    seeds: int = Field(DEFAULT_SEEDS, ge=1)
+    seeds: int = Field(default=DEFAULT_SEEDS, ge=1)
     """From 1 to this."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """See `sim.cell_settings`."""
@@ -60,7 +60,7 @@ def read_parts(path: Path) -> tuple[Part, ...]:
         where = ".".join(str(step) for step in first["loc"]) or "the file"
         raise InvalidField(f"{path}, {where}", f"a list of parts: {first['msg']}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidField(str(path), f"YAML: {error}") from error
+        raise InvalidField(str(path), f"YAML: {' '.join(str(error).split())}") from error
 
 
 def expand(parts: Iterable[Part]) -> tuple[CellKey, ...]:

@@ -95,9 +95,11 @@ DurationS = Annotated[
 ]
 SloTtftMs = Annotated[
     float | None,
-    typer.Option(help="Target of requests without one.", rich_help_panel=_SETTINGS),
+    typer.Option(help="TTFT target of requests that have none.", rich_help_panel=_SETTINGS),
 ]
-SloTpotMs = Annotated[float | None, typer.Option(help="Likewise.", rich_help_panel=_SETTINGS)]
+SloTpotMs = Annotated[
+    float | None, typer.Option(help="TPOT target, likewise.", rich_help_panel=_SETTINGS)
+]
 Out = Annotated[
     Path | None,
     typer.Option(

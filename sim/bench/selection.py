@@ -57,8 +57,8 @@ class Selection:
     def _is_empty(self) -> bool:
         chosen = (self.workloads, self.policies, self.rates, self.concurrency, self.settings)
         named = [value for _, value in self.named_settings if value is not None]
-        numbers = (self.seeds, self.pods)
-        return not any(chosen) and not named and numbers == (None, None) and not self.ladder
+        is_plain = (self.seeds, self.pods, self.ladder, self.oracle) == (None, None, False, True)
+        return is_plain and not any(chosen) and not named
 
     def _part(self, workload: str) -> Part:
         return Part(

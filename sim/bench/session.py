@@ -9,11 +9,12 @@ from farsight.cli.tables import fitted
 from sim.bench.matrix import Part, check, expand
 from sim.bench.processes import processes
 from sim.bench.progress import showing
-from sim.bench.runner import Runner, Workers
+from sim.bench.runner import RunCell, Runner, Workers
 from sim.bench.summary_json import write_summary
 from sim.cells import CellKey, ResultStore
 from sim.report.console import summary_table
 from sim.report.page import write_page
+from sim.run_cell import run_cell
 
 REPORT = "report.html"
 INTERRUPTED = 130
@@ -25,6 +26,7 @@ def run_bench(
     console: Console,
     jobs: int = 1,
     summary: Path | None = None,
+    run: RunCell = run_cell,
     workers: Workers = processes,
 ) -> int:
     """Run all cells of the parts that `out` does not hold yet.
@@ -41,7 +43,7 @@ def run_bench(
         console.print(f"{skipped} of {len(keys)} cells are finished already, in {out}: skipped")
     try:
         with showing(console, len(todo)) as progress:
-            failed = Runner(store, progress, jobs, workers=workers).run(todo)
+            failed = Runner(store, progress, jobs, run, workers).run(todo)
     except KeyboardInterrupt:
         kept = sum(map(store.has, keys))
         console.print(

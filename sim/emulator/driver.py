@@ -15,12 +15,11 @@ from typing import Protocol
 
 import numpy as np
 
-from farsight.keys import CANONICAL_BLOCK_TOKENS
 from sim.emulator.kv_events import AllBlocksCleared, KvEvent, StepEvents, by_step
 from sim.emulator.run import Job, Run
 from sim.engine.engines import Engines, Event, Gauges, Kind, Progress
-from sim.engine.layout import NONE, fill_pool
-from sim.engine.spec import EngineSpec, StepRates
+from sim.engine.layout import NONE
+from sim.engine.spec import EngineSpec
 
 
 class Observer(Protocol):
@@ -123,11 +122,8 @@ class Driver:
         It is announced as vLLM does it: with the next step.
         """
         self.catch_up()
-        state = self.engines.state
-        pool = state.pools[pod]
-        if pool["free"] != pool["size"]:
+        if not self.engines.empty_cache(pod):
             return False
-        fill_pool(state, pod, int(pool["size"]), int(pool["keys_per_block"]))
         pending = [batch for batch in self._outbox if batch.pod == pod]
         if pending:
             pending[-1].events.append(AllBlocksCleared())
@@ -141,8 +137,8 @@ class Driver:
 
     def preemptions(self, pod: int) -> int:
         """Preemptions of a pod's requests in flight."""
-        slots = [slot for slot, run in self._runs.items() if run.pod == pod]
-        return int(self.engines.state.requests["preemptions"][slots].sum()) if slots else 0
+        slots = (slot for slot, run in self._runs.items() if run.pod == pod)
+        return sum(self.engines.progress(slot).preemptions for slot in slots)
 
     def _list_slots(self) -> None:
         runs = self._runs
@@ -156,10 +152,11 @@ class Driver:
         while reached_s < now_s:
             reached_s = self.engines.advance(now_s, stops_at_events=False)
             self._take_events()
-            self._take_tokens()
+            stepped = self._take_tokens()
             self._take_kv_changes()
             self._drop_ended()
             self.engines.clear_taken()
+            self._announce_cleared(stepped, reached_s)
             self._publish(reached_s)
 
     def _take_events(self) -> None:
@@ -174,26 +171,27 @@ class Driver:
         run.ttft_s = (event.time_s - run.arrived_s) / self._speed
         self._observers[run.pod].first_token(run, progress)
 
-    def _take_tokens(self) -> None:
-        """Tell the requests whose answers have grown."""
-        generated = self.engines.state.requests["generated"][self._slots]
+    def _take_tokens(self) -> set[int]:
+        """Tell the requests whose answers have grown; returns their pods."""
+        generated = self.engines.generated(self._slots)
         grown = np.flatnonzero(generated != self._seen)
         if not grown.size:
-            return
+            return set()
         self._seen = generated
+        stepped = set()
         for slot, count in zip(self._slots[grown].tolist(), generated[grown].tolist(), strict=True):
             run = self._runs[slot]
             self._note_gap(run, count)
             run.tell(count)
-            if run.pod in self._cleared:
-                self._cleared.remove(run.pod)
-                self._outbox.append(StepEvents(run.pod, -math.inf, [AllBlocksCleared()]))
+            stepped.add(run.pod)
+        return stepped
 
     def _note_gap(self, run: Run, count: int) -> None:
         """Tokens after the first one were generated; the first is no gap."""
         further = count - max(run.generated, 1)
         if further > 0:
-            last_s = float(self.engines.state.requests[run.slot]["last_token_s"])
+            assert run.slot is not None
+            last_s = self.engines.last_token_s(run.slot)
             gap_s = (last_s - run.last_token_s) / further / self._speed
             self._observers[run.pod].tokens(further, gap_s)
             run.last_token_s = last_s
@@ -202,11 +200,19 @@ class Driver:
         changes = self.engines.take_kv_changes()
         if changes is None:
             return
-        for batch in by_step(changes, self.spec.block_tokens, self._runs.__getitem__):
-            if batch.pod in self._cleared:
-                self._cleared.remove(batch.pod)
+        self._outbox.extend(by_step(changes, self.spec.block_tokens, self._runs.__getitem__))
+
+    def _announce_cleared(self, stepped: set[int], until_s: float) -> None:
+        """The first step after its cache was emptied announces that, before what it stored."""
+        for pod in tuple(self._cleared):
+            batch = next((batch for batch in self._outbox if batch.pod == pod), None)
+            if batch and (batch.ends_s <= until_s or pod not in stepped):
                 batch.events.insert(0, AllBlocksCleared())
-            self._outbox.append(batch)
+            elif pod in stepped:
+                self._outbox.append(StepEvents(pod, -math.inf, [AllBlocksCleared()]))
+            else:
+                continue
+            self._cleared.remove(pod)
 
     def _publish(self, until_s: float) -> None:
         """Publish what the steps changed that have ended."""
@@ -233,15 +239,3 @@ class Driver:
         run.slot = None
         took_s = (ended_s - run.arrived_s) / self._speed
         self._observers[run.pod].ended(run, progress, took_s)
-
-
-def warm() -> None:
-    """Compile or load the engines' kernels."""
-    rates = StepRates(1.0, 0.0, 0.0, 0.0, 0.0)
-    engines = Engines([EngineSpec(rates, kv_tokens=2 * CANONICAL_BLOCK_TOKENS)])
-    for ends in (True, False):
-        slot = engines.submit(0, np.ones(1, np.uint64), CANONICAL_BLOCK_TOKENS, 1, 0.0)
-        if ends:
-            engines.advance(2.0, stops_at_events=False)
-        engines.release(slot)
-    engines.clear_taken()

@@ -91,8 +91,7 @@ async def _listen(runner: web.AppRunner, settings: EmulatorSettings, number: int
         await web.TCPSite(runner, settings.host, _port(settings.base_port, number)).start()
     except OSError as error:
         raise InvalidField("base_port", f"ports that can be bound: {error}") from error
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{runner.addresses[0][1]}"
+    return f"http://{settings.url_host}:{runner.addresses[0][1]}"
 
 
 async def _drain(runners: Sequence[web.AppRunner]) -> None:

@@ -24,7 +24,7 @@ class Jobs:
             name: Adapter(name, i) for i, name in enumerate(settings.loras, 1)
         }
         self._answers = Answers(
-            tokenizer.answer_ids, tokenizer.eos_id, settings.mean_output_tokens, settings.seed
+            tokenizer.answer_ids, tokenizer.eos_id, settings.output_tokens, settings.seed
         )
         # Seeded as the sidecar seeds its mirror, so that both can be compared.
         self._seeds = {

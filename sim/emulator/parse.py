@@ -245,8 +245,10 @@ def _text(raw: Raw) -> str:
 def room_for(ask: Ask, prompt: Tokens, limit_tokens: int) -> int:
     """Tokens that the answer can have at most.
 
-    :raises Refused: the prompt fills the context, or the bounds contradict each other.
+    :raises Refused: the prompt is empty or fills the context, or the bounds contradict each other.
     """
+    if not prompt.size:
+        raise Refused("The decoder prompt cannot be empty")
     if prompt.size > limit_tokens:
         raise Refused(
             f"This model's maximum context length is {limit_tokens} tokens. However, your prompt "

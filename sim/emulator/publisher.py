@@ -95,7 +95,7 @@ def _bind(
     try:
         socket.bind(f"tcp://{address}:{port or '*'}")
     except zmq.ZMQError as error:
-        raise InvalidField(field, f"a port that can be bound, not {port}: {error}") from error
+        raise InvalidField(field, f"ports that can be bound at {host}: {error}") from error
     endpoint = socket.getsockopt(zmq.LAST_ENDPOINT)
     assert isinstance(endpoint, bytes)
     return int(endpoint.rpartition(b":")[2].rstrip(b"\0"))

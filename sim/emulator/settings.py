@@ -31,8 +31,8 @@ class EmulatorSettings:
     replay_base_port: int = 0
     speed: float = 1.0
     """Seconds of the engines in one second."""
-    mean_output_tokens: int = 256
-    """Of answers that end by themselves, which those with `ignore_eos` do not."""
+    output_tokens: int = 256
+    """Mean length of answers that end by themselves, which those with `ignore_eos` do not."""
     seed: int = 0
     drain_s: float = 5.0
     """Longest wait for running requests at the end."""
@@ -42,7 +42,7 @@ class EmulatorSettings:
             raise InvalidField("pods", f"1 to {MAX_PODS}")
         if not (math.isfinite(self.speed) and self.speed > 0):
             raise InvalidField("speed", "a factor above 0")
-        if self.mean_output_tokens < 1:
+        if self.output_tokens < 1:
             raise InvalidField("output_tokens", "at least 1")
         if not (math.isfinite(self.drain_s) and self.drain_s >= 0):
             raise InvalidField("drain_s", "seconds, 0 or more")
@@ -66,6 +66,11 @@ class EmulatorSettings:
             if not taken.isdisjoint(ports):
                 raise InvalidField(field, "ports that no other range has")
             taken.update(ports)
+
+    @property
+    def url_host(self) -> str:
+        """The host as URLs have it."""
+        return f"[{self.host}]" if ":" in self.host else self.host
 
     @property
     def room_tokens(self) -> int:

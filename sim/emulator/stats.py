@@ -67,6 +67,21 @@ def page(stats: Stats, now: Now, model: str) -> bytes:
 def _lines(stats: Stats, now: Now, model: str) -> Iterator[str]:
     escaped = model.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
     engine, name = 'engine="0"', f'model_name="{escaped}"'
+    yield from _gauges(now, engine, name)
+    yield from _counters(stats, now, engine, name)
+    for metric, histogram, text in (
+        ("time_to_first_token_seconds", stats.ttft_s, "TTFT."),
+        ("inter_token_latency_seconds", stats.itl_s, "Time between output tokens."),
+        ("request_time_per_output_token_seconds", stats.tpot_s, "TPOT of a request."),
+        ("e2e_request_latency_seconds", stats.e2e_s, "Arrival to last token."),
+        ("request_prompt_tokens", stats.prompt_lengths, "Length of prompts."),
+        ("request_generation_tokens", stats.output_lengths, "Length of answers."),
+    ):
+        yield from _family(f"vllm:{metric}", "histogram", text)
+        yield from histogram.lines(f"vllm:{metric}", engine, name)
+
+
+def _gauges(now: Now, engine: str, name: str) -> Iterator[str]:
     yield from _family("process_start_time_seconds", "gauge", "Start of the process.")
     yield f"process_start_time_seconds {now.process_start_unix_s}"
     for metric, value, text in (
@@ -76,6 +91,14 @@ def _lines(stats: Stats, now: Now, model: str) -> Iterator[str]:
     ):
         yield from _family(f"vllm:{metric}", "gauge", text)
         yield f"vllm:{metric}{{{engine},{name}}} {float(value)}"
+    yield from _family("vllm:cache_config_info", "gauge", "The engine's cache.")
+    yield (
+        f'vllm:cache_config_info{{block_size="{now.block_tokens}",enable_prefix_caching="True",'
+        f'{engine},num_gpu_blocks="{now.kv_blocks}"}} 1.0'
+    )
+
+
+def _counters(stats: Stats, now: Now, engine: str, name: str) -> Iterator[str]:
     for metric, count, text in (
         ("prefix_cache_queries", stats.prompt_tokens, "Tokens looked up in the prefix cache."),
         ("prefix_cache_hits", stats.cached_tokens["device"], "Tokens found in it."),
@@ -93,23 +116,7 @@ def _lines(stats: Stats, now: Now, model: str) -> Iterator[str]:
     metric = "vllm:request_success_total"
     yield from _family(metric, "counter", "Requests that have ended.")
     for why in _FINISHED_REASONS:
-        count = stats.finished[why]
-        yield f'{metric}{{{engine},finished_reason="{why}",{name}}} {float(count)}'
-    for metric, histogram, text in (
-        ("time_to_first_token_seconds", stats.ttft_s, "TTFT."),
-        ("inter_token_latency_seconds", stats.itl_s, "Time between output tokens."),
-        ("request_time_per_output_token_seconds", stats.tpot_s, "TPOT of a request."),
-        ("e2e_request_latency_seconds", stats.e2e_s, "Arrival to last token."),
-        ("request_prompt_tokens", stats.prompt_lengths, "Length of prompts."),
-        ("request_generation_tokens", stats.output_lengths, "Length of answers."),
-    ):
-        yield from _family(f"vllm:{metric}", "histogram", text)
-        yield from histogram.lines(f"vllm:{metric}", engine, name)
-    yield from _family("vllm:cache_config_info", "gauge", "The engine's cache.")
-    yield (
-        f'vllm:cache_config_info{{block_size="{now.block_tokens}",enable_prefix_caching="True",'
-        f'{engine},num_gpu_blocks="{now.kv_blocks}"}} 1.0'
-    )
+        yield f'{metric}{{{engine},finished_reason="{why}",{name}}} {float(stats.finished[why])}'
 
 
 def _family(name: str, kind: str, text: str) -> tuple[str, str]:

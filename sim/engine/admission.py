@@ -106,6 +106,28 @@ def enter_full_blocks(state, e, slot, tokens, time_s):
 
 
 @njit(cache=True, nogil=True)
+def _make_youngest(state, pool, request):
+    """A tier evicts the blocks of a sequence after all others, and its tail before its head."""
+    blocks, head = state.blocks[pool], state.pools[pool]
+    keys, index, count = state.index_keys[pool], state.entries[pool], head.keys_per_block
+    for i in range(request.hashed, 0, -1):
+        block = lookup(keys, index, state.arena_keys[request.at + i * count - 1])
+        if block != NONE:
+            unlink(blocks, head, block)
+            append(blocks, head, block)
+
+
+@njit(cache=True, nogil=True)
+def finish_on_tiers(state, e, request):
+    """The end of a request is a use of its blocks on every tier (vLLM's LRUCachePolicy)."""
+    engine = state.engines[e]
+    if engine.host_pool != NONE:
+        _make_youngest(state, engine.host_pool, request)
+    if engine.storage_pool != NONE:
+        _make_youngest(state, engine.storage_pool, request)
+
+
+@njit(cache=True, nogil=True)
 def release_blocks(state, e, request):
     """Give back all blocks; the tail of the prefix is evicted before its head."""
     blocks, head = state.blocks[e], state.pools[e]
@@ -141,11 +163,20 @@ def preempt_last(state, e):
 
 @njit(cache=True, nogil=True)
 def queue_first(state, e, slot):
-    """Put a request before all that wait."""
-    engine = state.engines[e]
-    state.requests[slot].next = engine.waiting_head
-    engine.waiting_head = slot
-    if engine.waiting_tail == NONE:
+    """Put a request before all that wait, but behind those that have loaded their prefix.
+
+    These hold blocks, which a request that gave way for want of blocks may need.
+    """
+    engine, requests = state.engines[e], state.requests
+    before, after = NONE, engine.waiting_head
+    while after != NONE and requests[after].state == WAITING and requests[after].computed:
+        before, after = after, requests[after].next
+    requests[slot].next = after
+    if before == NONE:
+        engine.waiting_head = slot
+    else:
+        requests[before].next = slot
+    if after == NONE:
         engine.waiting_tail = slot
     engine.waiting += 1
 
@@ -181,7 +212,8 @@ def admit(state, e, slot, budget, time_s):
     """Give a waiting request its first blocks: tokens that it computes in this step.
 
     NONE when there is no room, 0 when its prefix has to be loaded from a tier first. A request is
-    let in only when its whole prompt fits (vLLM's scheduler_reserve_full_isl).
+    let in only when its whole prompt fits (vLLM's scheduler_reserve_full_isl). One that loads holds
+    all of that, so it can go on when it has loaded, whatever the others do.
     """
     engine, request = state.engines[e], state.requests[slot]
     limit = reusable_blocks(engine, request)
@@ -204,7 +236,7 @@ def admit(state, e, slot, budget, time_s):
     request.computed = hits * size
     if host + stored:
         request.computed += (host + stored) * size
-        grow(state, e, request, request.computed, time_s)
+        grow(state, e, request, total_tokens(request), time_s)
         request.ready_s = _load(state, e, host * size, stored * size, time_s)
         return 0
     new = min(budget, total_tokens(request) - request.computed)
@@ -230,7 +262,7 @@ def _load(state, e, host_tokens, storage_tokens, time_s):
 
 @njit(cache=True, nogil=True)
 def finish_loads(state, e, time_s):
-    """Requests whose load is done wait in front of all others; their blocks are in the cache."""
+    """Requests whose load is done wait in front of the others; their blocks are in the cache."""
     slot, before = state.engines[e].waiting_head, NONE
     while slot != NONE:
         request = state.requests[slot]
@@ -241,7 +273,7 @@ def finish_loads(state, e, time_s):
             request.state = WAITING
             state.engines[e].loading -= 1
             queue_first(state, e, slot)
-            if before == NONE:
+            if before == NONE or state.requests[before].next == slot:
                 before = slot
         else:
             before = slot

@@ -4,7 +4,7 @@
 import numpy as np
 from numba import njit
 
-from sim.engine.admission import blocks_for, queue_last, release_blocks, unqueue
+from sim.engine.admission import blocks_for, finish_on_tiers, queue_last, release_blocks, unqueue
 from sim.engine.layout import (
     FREE,
     KV_ROOM,
@@ -31,7 +31,7 @@ def advance(state, until_s, stops_at_events):
     while True:
         e = np.argmin(state.next_s)
         time_s = state.next_s[e]
-        if time_s > until_s:
+        if time_s > until_s or time_s == np.inf:
             return until_s, time_s, state.counters[N_EVENTS], state.counters[N_KV]
         if state.engines[e].in_step:
             end_step(state, e, time_s)
@@ -86,6 +86,7 @@ def abort(state, slot):
             before, at = at, state.requests[at].next
         unqueue(state, e, before, slot)
         engine.loading -= request.state == LOADING
+    finish_on_tiers(state, e, request)
     release_blocks(state, e, request)
     request.state = FREE
 

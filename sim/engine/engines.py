@@ -25,6 +25,7 @@ class Kind(IntEnum):
 
 _KINDS = tuple(Kind)
 
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event of a request."""
@@ -85,6 +86,8 @@ class Engines:
     def __init__(self, specs: Sequence[EngineSpec], storage: TierSpec | None = None) -> None:
         if storage and len({s.block_tokens for s in specs if s.mounts_storage}) > 1:
             raise InvalidField("block_tokens", "the same on all engines that share the storage")
+        if storage and storage.capacity_tokens < layout.storage_block_tokens(specs):
+            raise InvalidField("storage", "capacity for at least one block")
         self.specs = tuple(specs)
         self.state: State = make_state(specs, storage)
         self._arena = Arena()
@@ -117,8 +120,12 @@ class Engines:
         """Queue a request; returns its slot.
 
         :param keys: canonical block keys of the prompt and, after it, of the answer.
-        :raises InvalidField: the sequence can never fit the device cache.
+        :raises InvalidField: the sequence has no token to compute, or to generate, or can never fit
+            the device cache; the keys are not its own.
         """
+        for name, tokens in (("prompt_tokens", prompt_tokens), ("output_tokens", output_tokens)):
+            if tokens < 1:
+                raise InvalidField(name, f"at least 1, not {tokens}")
         total = prompt_tokens + output_tokens
         if kernels.needs_blocks(self.state, engine, total) > self.specs[engine].blocks:
             raise InvalidField(
@@ -132,7 +139,8 @@ class Engines:
         self.state.arena_keys[at : at + keys.size] = keys
         slot = self._free.pop() if self._free else self._new_slot()
         self._ranges[slot] = at, entries
-        kernels.submit(self.state, slot, engine, at, prompt_tokens, output_tokens, lora, now_s)
+        arrival_s = float(now_s)  # an integer would have the kernels compiled anew
+        kernels.submit(self.state, slot, engine, at, prompt_tokens, output_tokens, lora, arrival_s)
         self.next_s = min(self.next_s, float(self.state.next_s[engine]))
         return slot
 
@@ -157,7 +165,7 @@ class Engines:
     def advance(self, until_s: float, stops_at_events: bool = True) -> float:
         """Let time pass; returns how far, see `sim.engine.advance.advance`."""
         self.reached_s, self.next_s, self._events, self._kv_events = kernels.advance(
-            self.state, until_s, stops_at_events
+            self.state, float(until_s), stops_at_events
         )
         return self.reached_s
 
@@ -214,6 +222,15 @@ class Engines:
             int(row["preemptions"]),
         )
 
+    def generated(self, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Output tokens so far of some requests."""
+        generated: npt.NDArray[np.int64] = self.state.requests["generated"][slots]
+        return generated
+
+    def last_token_s(self, slot: int) -> float:
+        """When the request's last output token came."""
+        return float(self.state.requests[slot]["last_token_s"])
+
     def cached_tokens(self, slot: int) -> int:
         """What a request found in the caches when it was first let in."""
         return int(self.state.requests[slot]["cached_tokens"])
@@ -257,14 +274,26 @@ class Engines:
         row = self.state.engines[engine]
         row["alive"] = row["in_step"] = 0
         row["hung_until_s"] = -np.inf
+        row["host_free_s"] = 0.0
         self.state.next_s[engine] = np.inf
         self.next_s = float(self.state.next_s.min())
         self.state.loras[engine] = NONE
         for pool in (engine, int(row["host_pool"])):
             if pool != NONE:
-                size = int(self.state.pools[pool]["size"])
-                layout.fill_pool(self.state, pool, size, int(row["keys_per_block"]))
+                self._empty(pool)
         return lost
+
+    def _empty(self, pool: int) -> None:
+        row = self.state.pools[pool]
+        layout.fill_pool(self.state, pool, int(row["size"]), int(row["keys_per_block"]))
+
+    def empty_cache(self, engine: int) -> bool:
+        """Forget the prefix cache of the device, unannounced; False while requests hold blocks."""
+        row = self.state.pools[engine]
+        if row["free"] != row["size"]:
+            return False
+        self._empty(engine)
+        return True
 
     def revive(self, engine: int) -> None:
         """A new process with an empty cache."""

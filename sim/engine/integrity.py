@@ -86,6 +86,9 @@ def _check_index(state: State, pool: int) -> None:
     """The index has the keys of the blocks, counted, and nothing else."""
     row = state.pools[pool]
     hashed = np.flatnonzero(state.blocks[pool]["hashed"][: int(row["size"])])
+    assert hashed.size == row["hashed"], (
+        f"pool {pool}: {hashed.size} cached blocks, not {row['hashed']}"
+    )
     keys = state.block_keys[pool, hashed, : int(row["keys_per_block"])]
     unique, counts = np.unique(keys, return_counts=True)
     slots = np.flatnonzero(state.index_keys[pool])

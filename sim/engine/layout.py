@@ -144,9 +144,14 @@ class State(NamedTuple):
     itl: npt.NDArray[np.int64]  # (ITL_BINS,) gaps between output tokens, log bins
 
 
+def storage_block_tokens(specs: Sequence[EngineSpec]) -> int:
+    """Block size of the engines that mount the shared storage; of any when none does."""
+    return next((s for s in specs if s.mounts_storage), specs[0]).block_tokens
+
+
 def _pool_sizes(specs: Sequence[EngineSpec], storage: TierSpec | None) -> list[int]:
     host = [s.host.capacity_tokens // s.block_tokens if s.host else 0 for s in specs]
-    shared = storage.capacity_tokens // specs[0].block_tokens if storage else 0
+    shared = storage.capacity_tokens // storage_block_tokens(specs) if storage else 0
     return [s.blocks for s in specs] + host + [shared]
 
 
@@ -193,9 +198,9 @@ def make_state(specs: Sequence[EngineSpec], storage: TierSpec | None) -> State:
         ),
         itl=np.zeros(ITL_BINS, np.int64),
     )
+    block_tokens = [s.block_tokens for s in specs] * 2 + [storage_block_tokens(specs)]
     for pool, size in enumerate(sizes):
-        spec = specs[pool % len(specs)]
-        fill_pool(state, pool, size, spec.keys_per_block)
+        fill_pool(state, pool, size, block_tokens[pool] // CANONICAL_BLOCK_TOKENS)
     for engine, spec in enumerate(specs):
         _fill_engine(state, engine, spec, bool(storage))
     return state

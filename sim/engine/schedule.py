@@ -14,6 +14,7 @@ from sim.engine.admission import (
     admit,
     enter_full_blocks,
     finish_loads,
+    finish_on_tiers,
     fits,
     grow,
     preempt_last,
@@ -70,18 +71,6 @@ def _schedule_running(state, e, time_s):
 
 
 @njit(cache=True, nogil=True)
-def _adapters_in_use(state, e, adapters):
-    """Write the adapters of the running requests to the front of `adapters`; their number."""
-    count = 0
-    for i in range(state.engines[e].running):
-        lora = state.requests[state.running[e, i]].lora
-        if lora != NONE and lora not in adapters[:count]:
-            adapters[count] = lora
-            count += 1
-    return count
-
-
-@njit(cache=True, nogil=True)
 def _use_adapter(state, e, lora):
     """Make an adapter the most recently used; whether it had to be loaded."""
     resident = state.loras[e]
@@ -94,6 +83,22 @@ def _use_adapter(state, e, lora):
         resident[i] = resident[i - 1]
     resident[0] = lora
     return loaded
+
+
+@njit(cache=True, nogil=True)
+def _adapters_in_use(state, e, adapters):
+    """Write the adapters of the running requests to the front of `adapters`; their number.
+
+    They become the most recently used ones, so that none of them gives way to another.
+    """
+    count = 0
+    for i in range(state.engines[e].running):
+        lora = state.requests[state.running[e, i]].lora
+        if lora != NONE and lora not in adapters[:count]:
+            adapters[count] = lora
+            count += 1
+            _use_adapter(state, e, lora)
+    return count
 
 
 @njit(cache=True, nogil=True)
@@ -112,12 +117,8 @@ def _schedule_waiting(state, e, budget, time_s):
         if request.state == LOADING or (is_new and used == engine.max_loras):
             before, slot = slot, after
             continue
-        if request.computed:
+        if request.computed:  # it has loaded, and holds the blocks of all its tokens
             new = min(budget, total_tokens(request) - request.computed)
-            if fits(state, e, request, request.computed + new):
-                grow(state, e, request, request.computed + new, time_s)
-            else:
-                new = NONE
         else:
             new = admit(state, e, slot, budget, time_s)
         if new == NONE:
@@ -145,7 +146,7 @@ def _schedule_waiting(state, e, budget, time_s):
 
 @njit(cache=True, nogil=True)
 def _step_s(state, e):
-    """Duration of the step as scheduled; 0 when nothing is."""
+    """Duration of the step as scheduled; negative when nothing is."""
     engine, running, requests = state.engines[e], state.running[e], state.requests
     prefill, attention, sequences, context = 0, 0.0, 0, 0
     for i in range(engine.running):
@@ -158,7 +159,7 @@ def _step_s(state, e):
             prefill += new
             attention += new * (request.computed + 0.5 * new)
     if prefill + sequences == 0:
-        return 0.0
+        return -1.0
     step_s = engine.base_s + prefill * engine.prefill_s + attention * engine.attention_s
     return step_s + sequences * engine.sequence_s + context * engine.context_s
 
@@ -176,10 +177,11 @@ def begin_step(state, e, time_s):
         finish_loads(state, e, time_s)
     budget, preempted = _schedule_running(state, e, time_s)
     extra_s = 0.0
-    if not preempted and engine.waiting:
+    # Whoever gave way as the last one left nothing to run: vLLM's next step comes at once.
+    if engine.waiting and (not preempted or engine.running == 0):
         extra_s = _schedule_waiting(state, e, budget, time_s)
     step_s = _step_s(state, e)
-    if step_s > 0.0:
+    if step_s >= 0.0:
         engine.in_step = 1
         state.next_s[e] = max(time_s + (step_s + extra_s) * engine.slowness, engine.hung_until_s)
         state.counters[STEPS] += 1
@@ -236,6 +238,9 @@ def end_step(state, e, time_s):
             is_done = request.generated == request.output_tokens
         request.scheduled = 0
         if is_done:
+            if request.lora != NONE and engine.max_loras:
+                _use_adapter(state, e, request.lora)
+            finish_on_tiers(state, e, request)
             release_blocks(state, e, request)
             request.state = DONE
             _emit(state, FINISHED, e, slot, time_s)

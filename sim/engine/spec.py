@@ -1,6 +1,6 @@
 """What an engine is: its sizes, how long its steps take, and the tiers below its device cache."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from farsight.errors import InvalidField
 from farsight.keys import CANONICAL_BLOCK_TOKENS
@@ -14,6 +14,8 @@ class StepRates:
 
     step = base + prefill * n + attention * n * (context + n / 2)   for each prefill of n tokens
          + sequence * (sequences that decode) + context * (tokens that they attend to)
+
+    :raises InvalidField: a rate is negative.
     """
 
     base_s: float
@@ -21,6 +23,11 @@ class StepRates:
     attention_s_per_token_squared: float
     decode_s_per_sequence: float
     decode_s_per_context_token: float
+
+    def __post_init__(self) -> None:
+        for rate in fields(self):
+            if not getattr(self, rate.name) >= 0:
+                raise InvalidField(rate.name, "at least 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class EngineSpec:
     pool: str = field(default="default", kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.block_tokens % CANONICAL_BLOCK_TOKENS:
+        if self.block_tokens < 1 or self.block_tokens % CANONICAL_BLOCK_TOKENS:
             raise InvalidField("block_tokens", f"a multiple of {CANONICAL_BLOCK_TOKENS}")
         if not 1 <= self.max_sequences <= MAX_SEQUENCES:
             raise InvalidField("max_sequences", f"1 to {MAX_SEQUENCES}")
@@ -63,6 +70,10 @@ class EngineSpec:
             raise InvalidField("kv_tokens", f"at least one block of {self.block_tokens}")
         if self.max_batched_tokens < self.max_sequences:
             raise InvalidField("max_batched_tokens", f"at least {self.max_sequences}")
+        if self.max_loras < 0:
+            raise InvalidField("max_loras", "at least 0")
+        if self.host and self.host.capacity_tokens < self.block_tokens:
+            raise InvalidField("host", "capacity for at least one block")
 
     @property
     def blocks(self) -> int:

@@ -39,6 +39,7 @@ CASES = [
     Case("nats", "router", "farsight_bus_dropped_total"),
     Case("etcd", "router", "farsight_etcd_relists_total"),
 ]
+POD_CASES = [case for case in CASES if case.victim in ("pod-0", "sidecar-0")]
 
 
 async def everything_whole(fleet: Fleet) -> bool:
@@ -67,8 +68,19 @@ async def everything_whole(fleet: Fleet) -> bool:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.victim for case in CASES])
-async def test_a_killed_part_fails_no_request(fleet: Fleet, case: Case) -> None:
+async def test_a_killed_part_fails_no_request(vllm_fleet: Fleet, case: Case) -> None:
     """One part dies under traffic, the fallback is counted, and after a restart all is whole."""
+    await kill_under_traffic(vllm_fleet, case)
+
+
+@pytest.mark.parametrize("case", POD_CASES, ids=[case.victim for case in POD_CASES])
+async def test_emulated_pods_die_like_vllm_pods(emulated_fleet: Fleet, case: Case) -> None:
+    """The same for what differs between the fleets: a pod, and the sidecar beside it."""
+    await kill_under_traffic(emulated_fleet, case)
+
+
+async def kill_under_traffic(fleet: Fleet, case: Case) -> None:
+    """Kill, see what is done about it, restart."""
     labels = dict([case.label]) if case.label else {}
     await until(lambda: everything_whole(fleet), "whole before the test", 120)
     before = await total(fleet, case.kind, case.metric, **labels)

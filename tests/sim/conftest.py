@@ -1,10 +1,11 @@
-"""The kernels of the engine model are compiled before the first test that runs."""
+"""The kernels of the simulator are compiled before the first test that runs."""
 
 from pathlib import Path
 
 import pytest
 
 from sim.engine.warm import warm
+from tests.sim.small_fleets import engine, offered, play, singles
 
 HERE = Path(__file__).parent
 
@@ -13,3 +14,5 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """No test's time runs yet; every worker of a parallel run compiles, or loads, for itself."""
     if any(item.path.is_relative_to(HERE) for item in session.items):
         warm()
+        for policy in ("random", "oracle"):
+            play(offered(singles(1)), [engine()], policy)

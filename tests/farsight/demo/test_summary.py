@@ -10,6 +10,7 @@ from farsight.demo.figures import PhaseFigures
 from farsight.demo.summary import Summary
 
 SUMMARY = Summary(
+    pods="emulated",
     start_s=68.2,
     round_robin=PhaseFigures(81, 0, 0.43, 475.0, 1142.0),
     farsight=PhaseFigures(81, 1, 0.74, 171.0, 517.0),
@@ -32,7 +33,7 @@ def test_the_json_has_the_agreed_names(tmp_path: Path) -> None:
     agreed = {
         "requests", "failed_requests", "exact_share", "cached_share", "cached_share_round_robin",
         "ttft_p50_ms", "ttft_p50_ms_round_robin", "route_p50_ms", "route_p99_ms",
-        "bundle_versions", "start_s",
+        "bundle_versions", "start_s", "pods",
     }  # fmt: skip
     assert agreed <= figures.keys()
     assert (figures["requests"], figures["failed_requests"]) == (162, 3)
@@ -48,3 +49,4 @@ def test_people_see_the_comparison() -> None:
     assert "1.72x" in text
     assert "0.36x" in text
     assert "0 -> 1 -> 2" in text
+    assert "on the same emulated pods" in text

@@ -4,7 +4,9 @@ import json
 import sys
 from pathlib import Path
 
+from farsight.local.emulated import emulator_command
 from farsight.local.engine import EngineSpec, engine_command
+from farsight.local.fleet import FleetSpec
 from farsight.local.services import KINDS, ServiceSpec, service_command
 
 
@@ -45,6 +47,29 @@ def test_a_pod_is_small_offline_and_reports_cached_tokens() -> None:
     assert command.env["VLLM_CACHE_ROOT"] == "/cache/vllm"
 
 
+def test_an_emulated_pod_has_the_sizes_of_a_vllm_pod() -> None:
+    """The same ports, and all blocks but the one that vLLM never fills."""
+    argv = emulator_command(ENGINE, "h100-1").argv
+
+    assert argv[:3] == (sys.executable, "-m", "sim.emulator")
+    assert after(argv, "--hardware") == "h100-1"
+    assert after(argv, "--tokenizer") == str(Path("models/demo").resolve())
+    assert (after(argv, "--base-port"), after(argv, "--events-base-port")) == ("8100", "5557")
+    assert after(argv, "--replay-base-port") == "5558"
+    assert (after(argv, "--block-tokens"), after(argv, "--kv-tokens")) == ("32", "12768")
+    assert (after(argv, "--max-model-tokens"), after(argv, "--max-sequences")) == ("4096", "32")
+
+
+def test_emulated_pods_need_a_tokenizer_only() -> None:
+    """Unless they are given a model; sidecars call them by what is modelled."""
+    given = Path("models/demo")
+
+    assert FleetSpec().model_path.name == "demo"
+    assert FleetSpec(pods="emulated").model_path.name == "tokenizer"
+    assert FleetSpec(pods="emulated", model=given).model_path == given
+    assert (FleetSpec().accelerator, FleetSpec(pods="emulated").accelerator) == ("cpu", "cpu-demo")
+
+
 def service(kind: str, *extra: str) -> ServiceSpec:
     """A replica of a kind."""
     return ServiceSpec(
@@ -81,6 +106,7 @@ def test_a_sidecar_is_told_its_engine_and_a_gateway_its_http_address() -> None:
 
     assert after(sidecar, "--engine-url") == "http://127.0.0.1:8100"
     assert after(sidecar, "--endpoint-id") == "pod-1"
+    assert after(sidecar, "--accelerator") == "cpu"
     assert after(gateway, "--http-listen") == "127.0.0.1:7002"
 
 

@@ -65,3 +65,14 @@ def test_another_recipe_or_an_unfinished_model_is_not_current(tmp_path: Path) ->
     (tmp_path / model.RECIPE_FILE).write_text(model.recipe("demo"))
     assert not model.is_current(tmp_path, "tiny")
     assert model.is_current(tmp_path, "demo")
+
+
+def test_the_tokenizer_can_be_made_alone(tmp_path: Path) -> None:
+    """It is the models' own, and is kept."""
+    path = tmp_path / "tokenizer"
+
+    assert model.make_tokenizer(path) is True
+    assert model.make_tokenizer(path) is False
+    alone = (path / "tokenizer.json").read_bytes()
+    assert alone == (model_dir("tiny") / "tokenizer.json").read_bytes()
+    assert not (path / "model.safetensors").exists()

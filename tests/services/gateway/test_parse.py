@@ -206,7 +206,7 @@ def test_a_bad_slo_names_its_header(name: str, value: str) -> None:
     assert raised.value.field == name
 
 
-@pytest.mark.parametrize("value", ["", "x" * 129, "caf\xe9", "a\tb"])
+@pytest.mark.parametrize("value", ["", "x" * 129, "na\xe9", "a\tb"])
 @pytest.mark.parametrize("name", ["x-farsight-profile", "x-session-id"])
 def test_a_bad_name_names_its_header(name: str, value: str) -> None:
     """1 to 128 printable ASCII characters, or no header."""

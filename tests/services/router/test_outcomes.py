@@ -1,12 +1,16 @@
 """What reports do to reservations, samples, health and statistics."""
 
+from collections.abc import Sequence
+
 import pytest
 
+from farsight.pb.events_pb2 import Sample
 from farsight.pb.router_pb2 import EndpointFailed, Finished, FirstToken, Progress, ReportEvent
 from services.router import metrics, outcomes
 from services.router.decisions import OpenDecision
 from services.router.outcomes import KEEP_UNREPORTED_S
 from services.router.route import RouterParts
+from services.router.samples import SampleSender
 from tests.services.router.given import Clock, opened, parts, record, stored, tokens
 
 KEYS = tokens(0).astype("u8")
@@ -50,9 +54,16 @@ def requests(made: RouterParts) -> list[float]:
     return found
 
 
-def queued(made: RouterParts) -> int:
+def waiting(made: RouterParts) -> Sequence[Sample]:
     """Samples that wait for NATS."""
-    return len(made.outcomes._samples._queue)
+    samples = made.outcomes._samples
+    assert isinstance(samples, SampleSender)
+    return samples._queue
+
+
+def queued(made: RouterParts) -> int:
+    """How many samples wait for NATS."""
+    return len(waiting(made))
 
 
 def test_a_finished_request_frees_its_load_and_makes_a_sample() -> None:
@@ -140,7 +151,7 @@ def test_a_failed_request_moves_to_the_next_endpoint() -> None:
     assert prefill == [100]
     assert made.fleet.is_inhibited("e0")
     assert requests(made) == [0, 0]
-    assert made.outcomes._samples._queue[0].endpoint_id == "e1"
+    assert waiting(made)[0].endpoint_id == "e1"
     assert made.outcomes.tallies["e1"].cached_tokens_predicted == 0
 
 
@@ -204,7 +215,7 @@ def test_an_absent_cached_count_is_not_zero() -> None:
     made.outcomes.take(event)
 
     assert made.outcomes.tallies["e0"].prompt_tokens == 0
-    assert not made.outcomes._samples._queue[0].HasField("cached_tokens_actual")
+    assert not waiting(made)[0].HasField("cached_tokens_actual")
 
 
 def test_a_report_after_the_lease_still_makes_a_sample() -> None:

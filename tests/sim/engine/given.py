@@ -83,7 +83,7 @@ def prompt(seed: int, length_tokens: int, output_tokens: int = 1) -> Asked:
 class Watched:
     """Runs engines and notes what happens to requests, which are named in order of submission.
 
-    What has ended is released at once; the integrity of all is checked whenever time stands still.
+    What has ended is released when time stands still, and then the integrity of all is checked.
     """
 
     engines: Engines
@@ -103,7 +103,6 @@ class Watched:
         )
         self.submitted += 1
         self.slots[self.submitted - 1] = slot
-        check_integrity(self.engines)
         return self.submitted - 1
 
     def release(self, name: int) -> None:
@@ -115,8 +114,8 @@ class Watched:
         """Let time pass, by default until nothing happens any more."""
         while True:
             reached_s = self.engines.advance(until_s, self.stops_at_events)
-            check_integrity(self.engines)
-            self._note()
+            check_integrity(self.engines)  # with what has ended still there
+            self.note()
             if reached_s >= until_s:
                 return
 
@@ -124,7 +123,8 @@ class Watched:
         """Where a request in flight stands."""
         return self.engines.progress(self.slots[name])
 
-    def _note(self) -> None:
+    def note(self) -> None:
+        """Take what has happened, and release what has ended."""
         names = {slot: name for name, slot in self.slots.items()}
         ended = []
         for event in self.engines.take_events():
@@ -138,7 +138,8 @@ class Watched:
         self._note_changes(names)
         self.engines.clear_taken()
         for name in ended:
-            self.release(name)
+            self.engines.release(self.slots.pop(name))
+        check_integrity(self.engines)
 
     def _note_changes(self, names: dict[int, int]) -> None:
         taken = self.engines.take_kv_changes()

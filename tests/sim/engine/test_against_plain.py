@@ -55,9 +55,13 @@ ABORTS = st.builds(Abort, wait_ticks=st.integers(0, 30), which=st.integers(0, 20
 SCRIPTS = st.lists(st.one_of(ASKS, ASKS, ASKS, ABORTS), min_size=1, max_size=24)
 
 
-def spec_for(script: Script, spare: int, block_tokens: int, sequences: int, extra: int) -> EngineSpec:
+def spec_for(
+    script: Script, spare: int, block_tokens: int, sequences: int, extra: int
+) -> EngineSpec:
     """An engine whose cache has a few blocks more than the longest request of a script needs."""
-    totals = [a.shared_tokens + a.own_tokens + a.output_tokens for a in script if isinstance(a, Ask)]
+    totals = [
+        a.shared_tokens + a.own_tokens + a.output_tokens for a in script if isinstance(a, Ask)
+    ]
     blocks = -(-max(totals, default=1) // block_tokens) + spare
     return spec(blocks, block_tokens, budget=sequences + extra, sequences=sequences)
 
@@ -133,8 +137,16 @@ def drawn(rng: np.random.Generator, actions: int) -> Script:
         if rng.random() < 0.1:
             script.append(Abort(int(rng.integers(20)), int(rng.integers(20))))
         else:
-            low, high = (0, 0, 0, 0, 1, 1), (12, 3, 130, 6, 90, 60)
-            script.append(Ask(*rng.integers(low, high).tolist()))
+            script.append(
+                Ask(
+                    wait_ticks=int(rng.choice([0, 0, 1, 4, 12])),
+                    family=int(rng.integers(3)),
+                    shared_tokens=int(rng.choice([0, 16, 32, 48, 60, 96])),
+                    own=int(rng.integers(6)),
+                    own_tokens=int(rng.choice([1, 16, 32, 48, 63, 90])),
+                    output_tokens=int(rng.integers(1, 60)),
+                )
+            )
     return script
 
 
