@@ -8,19 +8,18 @@ import hashlib
 from pathlib import Path
 
 
-def drop_stale(folder: Path) -> None:
-    """Remove what Numba has stored in a folder whose sources are not those of the last time."""
+def drop_stale(folder: Path, cache: Path) -> None:
+    """Remove what Numba has stored in `cache` when the sources in `folder` have changed since."""
     digest = hashlib.sha256()
     for source in sorted(folder.glob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    cache = folder / "__pycache__"
     stamp = cache / "kernels.sha256"
     try:
         if stamp.is_file() and stamp.read_text() == digest.hexdigest():
             return
         for stored in cache.glob("*.nb[ci]"):
             stored.unlink(missing_ok=True)
-        cache.mkdir(exist_ok=True)
+        cache.mkdir(parents=True, exist_ok=True)
         stamp.write_text(digest.hexdigest())
-    except OSError:  # an installation that cannot be written has no cache to go stale
+    except OSError:  # a cache that cannot be written does not go stale
         return
