@@ -166,6 +166,7 @@ class KvIndex:
         if source is None:
             return False
         source.announce(self._clock(), snapshot.seq)
+        self._standings.note(source)
         if not source.is_based or snapshot.seq > source.applied_seq:
             slot = self._take_slot()
             await self._fill(slot, tiers)

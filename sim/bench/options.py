@@ -25,7 +25,7 @@ Policies = Annotated[
 Oracle = Annotated[
     bool,
     typer.Option(
-        help="Run the upper bound too, which regret is told against.", rich_help_panel=_WHICH
+        help="Run the oracle too, which regret is told against.", rich_help_panel=_WHICH
     ),
 ]
 Rates = Annotated[

@@ -84,7 +84,7 @@ FIGURE_COLUMNS = (
     FigureColumn(Column("waiting", "mean", "requests", _LOW), lambda f: f.waiting_mean),
 )
 REGRET_COLUMNS = (
-    Column("regret", "TTFT", "x oracle", _LOW, in_console=True),
-    Column("regret", "e2e", "x oracle", _LOW),
+    Column("regret", "TTFT", "x oracle", _LOW),
+    Column("regret", "e2e", "x oracle", _LOW, in_console=True),
     Column("regret", "NTPOT", "x oracle", _LOW),
 )

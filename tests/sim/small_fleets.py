@@ -139,3 +139,14 @@ def most_at_once(starts_s: Iterable[float], ends_s: Iterable[float]) -> int:
     """How many spans overlap at most; one that ends makes room for one that starts."""
     changes = sorted([(time_s, 1) for time_s in starts_s] + [(time_s, -1) for time_s in ends_s])
     return int(np.cumsum([change for _, change in changes]).max())
+
+
+def hot_prefixes(seed: int, count: int = 150, per_s: float = 14.0) -> list[Session]:
+    """Six groups share 2,000 tokens each, which take most of the time when they are not cached."""
+    rng = np.random.default_rng(seed)
+    times = np.cumsum(rng.exponential(1 / per_s, count)).tolist()
+    groups = rng.integers(6, size=count).tolist()
+    return [
+        session(f"{i}", ask(100 + i, 100, 16, at_s), context=[Piece(group, 2000)])
+        for i, (at_s, group) in enumerate(zip(times, groups, strict=True))
+    ]

@@ -104,7 +104,7 @@ def test_every_field_of_the_environment_can_be_set() -> None:
     for field in fields(Environment):
         if field.name == "faults":
             continue
-        value = 2 if field.name == "routers" else 0.5
+        value: Any = 2 if field.name == "routers" else 0.5
         made = CellSettings.parse({field.name: str(value)}).make_environment()
 
         assert made == Environment(**{field.name: value})

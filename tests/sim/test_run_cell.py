@@ -98,9 +98,7 @@ def test_a_result_says_what_the_run_was() -> None:
         ({"pods": 0}, "pods"),
     ],
 )
-def test_a_bad_key_is_refused_before_anything_runs(
-    changes: dict[str, object], named: str
-) -> None:
+def test_a_bad_key_is_refused_before_anything_runs(changes: dict[str, object], named: str) -> None:
     """By the name of what is wrong with it."""
     with pytest.raises(InvalidField) as refusal:
         prepare(replace(PLAIN, **changes))  # type: ignore[arg-type] # by name

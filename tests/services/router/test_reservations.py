@@ -1,5 +1,9 @@
 """In-flight load: own bookings, other replicas' announcements, leases."""
 
+from collections.abc import Callable
+
+import pytest
+
 from farsight.pb.events_pb2 import EndpointInFlight, InFlightDelta
 from services.router.load_table import MAX_SLOTS
 from services.router.reservations import FORGET_PEER_S, MAX_PEERS, PEER_SILENT_S, Reservations
@@ -279,3 +283,61 @@ def test_endpoints_that_left_give_their_columns_up() -> None:
 
     assert rows(made, ("gone", "pod1")) == [(1, 1, 1, 0), NONE]
     assert made._table._capacity == 16
+
+
+def announced(made: Reservations) -> None:
+    """Another replica tells of load."""
+    made.hear(
+        InFlightDelta(
+            router_id="r2", seq=2, endpoints=[EndpointInFlight(endpoint_id="c", requests=3)]
+        )
+    )
+
+
+ACTS: dict[str, tuple[Callable[[Reservations], object], bool]] = {
+    "reserve": (lambda made: made.reserve("d2", "a", 5, 6, 60), True),
+    "move": (lambda made: made.move("d1", "b", 7), True),
+    "first token": (lambda made: made.first_token("d1"), True),
+    "release": (lambda made: made.release("d1"), True),
+    "hear": (announced, True),
+    "progress": (lambda made: made.progress("d1"), False),
+    "an unknown decision": (lambda made: made.release("nobody"), False),
+    "a second first token": (lambda made: made.first_token("decoding"), False),
+    "a look": (lambda made: made.in_flight(IDS), False),
+    "an announcement": (lambda made: made.announcement(True, 1), False),
+    "housekeeping": (lambda made: made.tidy(IDS), False),
+    "nothing late": (lambda made: made.expire(), False),
+    "its own announcement": (lambda made: made.hear(told(made, full=True)), False),
+    "a late announcement": (lambda made: made.hear(InFlightDelta(router_id="r2", seq=1)), False),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_the_version_changes_with_what_is_in_flight(act: str) -> None:
+    """Who has looked at a version knows whether to look again."""
+    made = book(Clock())
+    made.reserve("d1", "a", 100, 150, 60)
+    made.reserve("decoding", "b", 100, 150, 60)
+    made.first_token("decoding")
+    made.hear(InFlightDelta(router_id="r2", seq=1))
+    before, seen = made.version, rows(made)
+    action, changes = ACTS[act]
+
+    action(made)
+
+    assert (made.version != before) == changes
+    assert changes or rows(made) == seen
+
+
+def test_the_version_changes_when_a_lease_ends() -> None:
+    """Nobody reports that."""
+    clock = Clock()
+    made = book(clock)
+    made.reserve("d", "a", 100, 150, 10)
+    before = made.version
+
+    clock.now_s += 11
+    made.expire()
+
+    assert made.version != before
+    assert rows(made) == [NONE] * 3

@@ -301,6 +301,32 @@ async def test_an_endpoint_that_leaves_during_a_decision_is_not_chosen() -> None
     assert made.reservations.in_flight(("a", "b")).requests.tolist() == [0, 2]
 
 
+@pytest.mark.parametrize("happens", ["nothing", "a reservation", "a release"])
+async def test_a_decision_looks_again_only_when_the_load_in_flight_has_changed(
+    happens: str,
+) -> None:
+    """While it waited for the predictor; what engines reported meanwhile is seen along with it."""
+    predictor = ScriptedPredictor(gate=asyncio.Event())
+    made = parts(record("a"), record("b"), predictor=predictor)
+    made.reservations.reserve("other", "b", 4000, 5000, 60)
+    routing = asyncio.create_task(decide(made))
+    await eventually(lambda: predictor.waiting == 1)
+
+    load = Load(endpoint_id="a", waiting_requests=9)
+    made.fleet.on_load("s", load.SerializeToString())
+    if happens == "a reservation":
+        made.reservations.reserve("more", "b", 1000, 2000, 60)
+    elif happens == "a release":
+        made.reservations.release("other")
+    assert predictor.gate is not None
+    predictor.gate.set()
+    seen = (await routing).candidates
+
+    ahead = {"nothing": 4000, "a reservation": 5000, "a release": 0}[happens]
+    assert seen.in_flight_prefill_tokens.tolist() == [0, ahead]
+    assert seen.waiting_requests.tolist() == [0 if happens == "nothing" else 9, 0]
+
+
 async def test_when_the_last_endpoint_leaves_during_a_decision_there_is_none() -> None:
     """UNAVAILABLE, not an endpoint that is gone."""
     predictor = ScriptedPredictor(gate=asyncio.Event())
