@@ -24,9 +24,7 @@ Policies = Annotated[
 ]
 Oracle = Annotated[
     bool,
-    typer.Option(
-        help="Run the oracle too, which regret is told against.", rich_help_panel=_WHICH
-    ),
+    typer.Option(help="Run the oracle too, which regret is told against.", rich_help_panel=_WHICH),
 ]
 Rates = Annotated[
     list[str] | None,

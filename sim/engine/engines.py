@@ -17,7 +17,6 @@ from sim.engine.kernel_cache import drop_stale
 from sim.engine.layout import N_EVENTS, N_KV, N_KV_KEYS, NONE, State, make_state
 from sim.engine.spec import EngineSpec, TierSpec
 
-
 # Before any kernel is called: what is stored is loaded then.
 drop_stale(Path(__file__).parent, Path(kernels.advance.stats.cache_path))
 

@@ -178,3 +178,21 @@ def test_engine_blocks_are_hit_whole() -> None:
 
     assert cached_tokens(engine, run_one(engine, Piece(0, 40), Piece(1, 60))) == 0
     assert cached_tokens(engine, run_one(engine, Piece(0, 90), Piece(2, 60))) == 48
+
+
+def test_a_cache_is_emptied_when_nobody_uses_it() -> None:
+    """Without an event for each block; what runs keeps it from that."""
+    engine = watched(spec(blocks=64))
+    name = engine.submit(prompt(seed=1, length_tokens=40, output_tokens=9))
+    engine.run(engine.engines.next_s)
+    assert not engine.engines.empty_cache(0)
+    assert len(engine.held()) == 2
+
+    engine.run(10.0)
+    changes = len(engine.changes)
+    assert engine.engines.empty_cache(0)
+
+    assert engine.held() == []
+    assert len(engine.changes) == changes
+    again = run_one(engine, Piece(1, 40))
+    assert cached_tokens(engine, name) == cached_tokens(engine, again) == 0
