@@ -7,7 +7,7 @@ import pytest
 
 from farsight.keys import CANONICAL_BLOCK_TOKENS
 from sim.environment import Environment
-from sim.offered import Offered, Session, Stage
+from sim.offered import Offered, Session, Stage, Turn
 from sim.request_log import Status
 from sim.tokens import Piece
 from tests.sim.small_fleets import (
@@ -59,6 +59,16 @@ def test_answers_of_different_requests_share_nothing() -> None:
 
     assert rows["prompt_tokens"].tolist() == [160, 240, 160, 240]
     assert rows["cached_tokens"].tolist() == [0, 208, 144, 208]
+
+
+def test_no_question_is_an_answer_by_accident() -> None:
+    """Whatever number a workload names its contents with, the first request's own number too."""
+    asked = session("asked", ask(1, 160, 64))
+    guessing = Turn((Piece(1, 160), Piece(0, 64)), 4, at_s=5.0)
+
+    rows = play(offered([asked, session("guessing", guessing)]), [engine()]).rows
+
+    assert rows["cached_tokens"].tolist() == [0, 160]
 
 
 @pytest.mark.parametrize("limit", [1, 4])
