@@ -9,6 +9,7 @@ from random import Random
 
 import numpy as np
 
+from farsight.errors import InvalidField
 from farsight.keys import CANONICAL_BLOCK_TOKENS, Tokens, chain
 from farsight.pb.router_pb2 import EndpointFailed, Finished, FirstToken, ReportEvent
 from sim.agenda import Agenda
@@ -158,14 +159,18 @@ class Clients:
             self._lost(request)
             return
         ask = request.ask
-        slot = self._engines.submit(
-            pod,
-            ask.keys,
-            ask.tokens.size,
-            ask.output_tokens,
-            self._clock.now_s,
-            self._pods.lora_number(request.conversation.session.lora),
-        )
+        try:
+            slot = self._engines.submit(
+                pod,
+                ask.keys,
+                ask.tokens.size,
+                ask.output_tokens,
+                self._clock.now_s,
+                self._pods.lora_number(request.conversation.session.lora),
+            )
+        except InvalidField:  # longer than this pod's cache: an engine answers 400
+            self._give_up(request)
+            return
         self._by_slot[slot] = request
 
     def on_event(self, event: Event) -> None:
@@ -217,14 +222,19 @@ class Clients:
         if not math.isnan(request.first_token_s) or following >= min(
             MAX_ATTEMPTS, len(request.verdict.pods)
         ):
-            self._report(request, now_s, finished=Finished(status=Finished.STATUS_FAILED))
-            self._ended(request, Status.FAILED)
+            self._give_up(request)
             return
         successor = self._pods.ids[request.verdict.pods[following]]
         failed = EndpointFailed(reason="connection lost", next_endpoint_id=successor)
         self._report(request, now_s, endpoint_failed=failed)
         request.attempt = following
         self._dispatch(request)
+
+    def _give_up(self, request: _Request) -> None:
+        """The client has an error instead of an answer."""
+        failed = Finished(status=Finished.STATUS_FAILED)
+        self._report(request, self._clock.now_s, finished=failed)
+        self._ended(request, Status.FAILED)
 
     def _ended(self, request: _Request, status: Status) -> None:
         """The client has all of the answer, or none: the session goes on or is over."""

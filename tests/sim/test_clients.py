@@ -158,3 +158,13 @@ def test_an_unmeasured_stage_is_in_the_log_and_not_in_the_figures() -> None:
     assert played.rows["cached_tokens"].tolist() == [0, 304]
     assert played.outcome.overall.requests == 1
     assert played.outcome.overall.cached_token_share == 304 / 320
+
+
+def test_a_request_that_a_pod_can_never_hold_fails_alone() -> None:
+    """The engine answers with an error at once; the others and the run go on."""
+    huge = session("huge", ask(1, 9_000, 4))
+
+    played = play(offered([huge, *singles(3, 0.1)]), [engine()])
+
+    assert played.rows["status"].tolist() == [Status.FAILED, *[Status.COMPLETED] * 3]
+    assert played.outcome.overall.failed == 1
