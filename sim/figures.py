@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from farsight.errors import InvalidField
+from sim.engine.layout import ITL_BINS, ITL_FIRST_EDGE_S, ITL_LAST_EDGE_S
 from sim.request_log import Rows, Status
 
-ITL_FIRST_EDGE_S = 1e-4
-ITL_BINS = 512
-# 512 bins cover six decades, so that the last edge is at 100 s and a bin is 2.7 % wide.
-ITL_RATIO = 1e6 ** (1 / ITL_BINS)
+# Six decades in 512 bins: a bin is 2.7 % wide.
+ITL_RATIO = (ITL_LAST_EDGE_S / ITL_FIRST_EDGE_S) ** (1 / ITL_BINS)
 
 Counts = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from farsight.errors import InvalidField
-from sim.figures import ITL_BINS, ITL_FIRST_EDGE_S, ITL_RATIO, Figures, ItlHistogram, Latency
+from sim.engine.layout import ITL_BINS, ITL_FIRST_EDGE_S
+from sim.figures import ITL_RATIO, Figures, ItlHistogram, Latency
 from sim.figures import figures as figures_of
 from sim.request_log import ROW, Rows, Status
 
