@@ -138,23 +138,35 @@ def knee(
     min_success_share: float = MIN_SUCCESS_SHARE,
     ttft_floor_s: float = TTFT_FLOOR_S,
     ttft_factor: float = TTFT_FACTOR,
+    idle_ttft_p90_s: float | None = None,
 ) -> Knee | None:
     """The knee of a ladder; a load that was tried several times is sustained if it always was.
 
     None when there is no point. A point without any request, or without a first token, is not
     sustained.
+
+    :param idle_ttft_p90_s: what the factor multiplies; None: the ladder's own at its lowest load,
+        which says little where that is too much already.
     """
     ladder = sorted(points, key=lambda point: point.load)
     if not ladder:
         return None
-    lowest_s = [p.ttft_p90_s for p in ladder if p.load == ladder[0].load and p.ttft_p90_s]
-    bound_s = max(ttft_floor_s, ttft_factor * float(np.mean(lowest_s or 0.0)))
+    idle_s = lowest_ttft_p90_s(ladder) if idle_ttft_p90_s is None else idle_ttft_p90_s
+    bound_s = max(ttft_floor_s, ttft_factor * (idle_s or 0.0))
     sustained = 0.0
     for load, tries in groupby(ladder, key=lambda point: point.load):
         if not all(_is_sustained(point, min_success_share, bound_s) for point in tries):
             return Knee(sustained, False)
         sustained = load
     return Knee(sustained, True)
+
+
+def lowest_ttft_p90_s(points: Iterable[LadderPoint]) -> float | None:
+    """Mean TTFT p90 at the lowest load of a ladder; None where no first token came."""
+    known = [point for point in points if point.ttft_p90_s]
+    lowest = min((point.load for point in known), default=0.0)
+    at_lowest = [point.ttft_p90_s for point in known if point.load == lowest]
+    return float(np.mean(at_lowest)) if at_lowest else None  # type: ignore[arg-type] # none is None
 
 
 def _is_sustained(point: LadderPoint, min_success_share: float, ttft_bound_s: float) -> bool:

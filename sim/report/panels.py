@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from sim.intervals import Interval
 from sim.report.columns import (
@@ -119,4 +119,5 @@ def _scale(plot: Axes, which: Literal["x", "y"], seen: Sequence[Interval], panel
         axis.set_minor_locator(NullLocator())
     else:
         set_limits(0.0, 1.06 * max((point.high for point in seen), default=0.0) or 1.0)
+        axis.set_major_locator(MaxNLocator(5))  # long numbers still fit side by side
     axis.set_major_formatter(_PLAIN)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from sim.intervals import (
     Interval,
-    Knee,
+    LadderPoint,
     interval,
     knee,
+    lowest_ttft_p90_s,
     points_of_cells,
     points_of_stages,
     regret,
@@ -84,11 +85,21 @@ def summary(section: Section) -> Table:
         *REGRET_COLUMNS,
         Column("knee", "load", "", Better.HIGH, in_console=True),
     )
+    idle_s = _idle_ttft_p90_s(section)
     rows = [
-        (*_figures(overall_by_seed(run)), *_regrets(section, run), _knee(section.axis, run))
+        (*_figures(overall_by_seed(run)), *_regrets(section, run), _knee(section.axis, run, idle_s))
         for run in section.runs
     ]
     return _table(columns, section.runs, rows)
+
+
+def _idle_ttft_p90_s(section: Section) -> float | None:
+    """The best policy's TTFT p90 at the lowest load, which all knees are told from."""
+    ladders = (
+        [point for points in _ladders(section.axis, run) for point in points]
+        for run in section.runs
+    )
+    return min((s for s in map(lowest_ttft_p90_s, ladders) if s is not None), default=None)
 
 
 def at_load(section: Section, load: float) -> Table:
@@ -109,20 +120,21 @@ def _regrets(section: Section, run: Run) -> tuple[Entry, ...]:
     return Entry(found.ttft), Entry(found.e2e), Entry(found.ntpot)
 
 
-def _knee(axis: Axis, run: Run) -> Entry:
-    knees = [found for found in _knees(axis, run) if found is not None]
+def _knee(axis: Axis, run: Run, idle_s: float | None) -> Entry:
+    tried = (knee(points, idle_ttft_p90_s=idle_s) for points in _ladders(axis, run))
+    knees = [found for found in tried if found is not None]
     return Entry(
         interval(found.load for found in knees),
         is_at_least=any(found.is_end_of_ladder for found in knees),
     )
 
 
-def _knees(axis: Axis, run: Run) -> list[Knee | None]:
+def _ladders(axis: Axis, run: Run) -> list[list[LadderPoint]]:
     """Of each seed."""
     if axis is Axis.STAGES:
-        return [knee(points_of_stages(cell)) for cell in run.cells]
+        return [points_of_stages(cell) for cell in run.cells]
     seeds = sorted({cell.key.seed for cell in run.cells})
-    return [knee(points_of_cells(c for c in run.cells if c.key.seed == seed)) for seed in seeds]
+    return [points_of_cells(c for c in run.cells if c.key.seed == seed) for seed in seeds]
 
 
 def _table(

@@ -13,6 +13,7 @@ from sim.intervals import (
     LadderPoint,
     interval,
     knee,
+    lowest_ttft_p90_s,
     points_of_cells,
     points_of_stages,
     regret,
@@ -134,6 +135,17 @@ def test_failures_bound_the_knee_too() -> None:
     assert knee([replace(points[0], success_share=0.5), *points[1:]]) == Knee(0.0, False)
     assert knee([points[0], replace(points[1], ttft_p90_s=None)]) == Knee(10.0, False)
     assert knee([LadderPoint(10.0, None, None)]) == Knee(0.0, False)
+
+
+def test_a_ladder_that_begins_beyond_its_knee_is_seen_from_another_policy() -> None:
+    """Its own lowest TTFT would excuse all that follows."""
+    overloaded = ladder(8.0, 9.0, 30.0)
+
+    assert knee(overloaded) == Knee(30.0, True)
+    assert knee(overloaded, idle_ttft_p90_s=0.1) == Knee(0.0, False)
+    assert knee(overloaded, idle_ttft_p90_s=2.0) == Knee(20.0, False)
+    assert lowest_ttft_p90_s(reversed(overloaded)) == 8.0
+    assert lowest_ttft_p90_s([LadderPoint(10.0, None, None)]) is None
 
 
 def test_the_bounds_of_the_knee_can_be_chosen() -> None:
