@@ -9,7 +9,7 @@ from farsight.keys import Keys
 from farsight.pb.events_pb2 import KvChange, KvDelta, KvSnapshot, TierKeys
 from farsight.pb.types_pb2 import Tier
 from sim.engine.engines import Engines
-from sim.engine.layout import DEVICE, HOST, KV_EVENT, NONE, STORAGE
+from sim.engine.layout import DEVICE, HOST, KV_EVENT, NONE, STORAGE, grown
 from sim.net_changes import TIERS, take_visible
 from sim.pods import Pods
 
@@ -62,10 +62,10 @@ class KvStream:
 
     def _make_room(self, rows: int, keys: int) -> None:
         while self._count + rows > self._rows.size:
-            self._rows = np.resize(self._rows, 2 * self._rows.size)
+            self._rows = grown(self._rows, 2 * self._rows.size)
         while self._key_count + keys > self._keys.size:
-            self._keys = np.resize(self._keys, 2 * self._keys.size)
-            self._changed = np.resize(self._changed, 2 * self._changed.size)
+            self._keys = grown(self._keys, 2 * self._keys.size)
+            self._changed = grown(self._changed, 2 * self._changed.size)
 
     def deltas(self, now_s: float) -> Iterator[tuple[int, KvDelta]]:
         """Pod and delta for every pod whose changes have arrived by now."""

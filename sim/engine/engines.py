@@ -155,14 +155,14 @@ class Engines:
             size *= 2
         if size != self.state.arena_keys.size:
             self.state = self.state._replace(
-                arena_keys=np.resize(self.state.arena_keys, size),
-                arena_blocks=np.resize(self.state.arena_blocks, size),
+                arena_keys=layout.grown(self.state.arena_keys, size),
+                arena_blocks=layout.grown(self.state.arena_blocks, size),
             )
 
     def _new_slot(self) -> int:
         if self._used == self.state.requests.size:
             self.state = self.state._replace(
-                requests=np.resize(self.state.requests, 2 * self._used)
+                requests=layout.grown(self.state.requests, 2 * self._used)
             )
         self._used += 1
         return self._used - 1

@@ -165,6 +165,13 @@ def _most_changes(specs: Sequence[EngineSpec], blocks: int) -> int:
     return 6 * (max(steps) + loads)
 
 
+def grown(array: Array, size: int) -> Array:
+    """A longer copy, zeros behind what was there."""
+    longer = np.zeros(size, array.dtype)
+    longer[: array.size] = array
+    return longer
+
+
 def make_state(specs: Sequence[EngineSpec], storage: TierSpec | None) -> State:
     """Idle engines with empty caches."""
     sizes = _pool_sizes(specs, storage)
