@@ -9,6 +9,12 @@ from sim.policy import policy_names
 from sim.workload import workload_names
 
 
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A narrow one breaks what is looked for into lines."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 @pytest.mark.parametrize(
     ("arguments", "listed"),
     [
@@ -83,14 +89,11 @@ def test_commands_of_the_simulator_are_installed(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.timeout(180)
-def test_a_cell_from_the_command_line(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cell_from_the_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Options reach the cell; the table and the path of the report come last."""
     options = ["-w", "chat", "-p", "random", "--no-oracle", "--rate", "4", "--pods", "2"]
     options += ["--duration", "3", "--seeds", "1", "--set", "delta_loss=0.1"]
 
-    monkeypatch.setenv("COLUMNS", "120")  # a narrower terminal breaks the heading into lines
     exit_code = run(["bench", *options, "--out", str(tmp_path)])
 
     shown = capsys.readouterr().out
