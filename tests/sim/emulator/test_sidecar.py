@@ -129,9 +129,11 @@ async def test_load_flows(servers: Servers, reader: KvReader, tokenizer: Tokeniz
         serving(tokenizer, slow(0.1)) as (_, client),
         sidecar(servers.settings(client.url)),
     ):
-        sending = [asyncio.create_task(client.complete(prompt_of(i, 60), 4)) for i in range(10)]
-        await eventually(lambda: reader.load.running_requests == 8)
-        assert reader.load.waiting_requests == 2
+        # Four blocks from the first to the last token, which is 1.4 s later.
+        sending = [asyncio.create_task(client.complete(prompt_of(i, 50), 14)) for i in range(10)]
+        await eventually(
+            lambda: (reader.load.running_requests, reader.load.waiting_requests) == (8, 2)
+        )
         assert reader.load.kv_usage_ratio == pytest.approx(0.8)
         await asyncio.gather(*sending)
         await eventually(lambda: reader.load.running_requests == 0)
