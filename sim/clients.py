@@ -60,6 +60,7 @@ class Clients:
 
     :param max_in_flight: requests that are open at most; further ones wait here.
     :param on_session_end: called when a session's last turn has ended.
+    :param default_slo_ms: TTFT and TPOT targets of sessions that have none of their own.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Clients:
         log: RequestLog,
         random: Random,
         on_session_end: Callable[[], None],
+        default_slo_ms: tuple[float | None, float | None],
     ) -> None:
         self._decider = decider
         self._engines = engines
@@ -83,13 +85,13 @@ class Clients:
         self._log = log
         self._random = random
         self._on_session_end = on_session_end
+        self._default_slo_ms = default_slo_ms
         self._by_slot: dict[int, _Request] = {}
         self._waiting: deque[tuple[float, _Conversation]] = deque()
         self._open = 0
         self.max_in_flight: int | None = None
         self.stage = 0
         self.stage_start_s = 0.0
-        self.default_slo_ms: tuple[float | None, float | None] = (None, None)
 
     def begin(self, session: Session) -> None:
         """A session sends its first turn now."""
@@ -136,10 +138,9 @@ class Clients:
             tokens=prompt,
             keys=chain(self._pods.seed(session.lora), whole, CANONICAL_BLOCK_TOKENS),
             output_tokens=turn.output_tokens,
-            max_output_tokens=0,
             session_id=session.session_id,
-            slo_ttft_ms=session.slo_ttft_ms or self.default_slo_ms[0],
-            slo_tpot_ms=session.slo_tpot_ms or self.default_slo_ms[1],
+            slo_ttft_ms=session.slo_ttft_ms or self._default_slo_ms[0],
+            slo_tpot_ms=session.slo_tpot_ms or self._default_slo_ms[1],
             priority=session.priority,
         )
 

@@ -48,7 +48,6 @@ class ControlPlane:
         self._subjects = [subjects.load(endpoint_id) for endpoint_id in pods.ids]
         self._wanted: set[tuple[int, str]] = set()
         self._overtaken: dict[tuple[int, int], KvDelta] = {}
-        self.decisions = 0
         self._replicas = [
             Replica(
                 f"router-{i}",
@@ -181,7 +180,6 @@ class ControlPlane:
     async def decide(self, ask: Ask) -> Verdict | None:
         """Ask the replica whose turn it is."""
         self._sync()
-        self.decisions += 1
         call = RouteCall(
             request_id=str(ask.number),
             model=ask.model,
@@ -189,7 +187,7 @@ class ControlPlane:
             slo_ttft_ms=ask.slo_ttft_ms,
             slo_tpot_ms=ask.slo_tpot_ms,
             priority=ask.priority,
-            max_output_tokens=ask.max_output_tokens,
+            max_output_tokens=0,  # clients do not tell how long answers will be
             cache_salt="",
             profile="",
             exclude=frozenset(),

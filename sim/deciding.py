@@ -16,7 +16,6 @@ class Ask:
     tokens: Tokens
     keys: Keys
     output_tokens: int
-    max_output_tokens: int
     session_id: str
     slo_ttft_ms: float | None
     slo_tpot_ms: float | None

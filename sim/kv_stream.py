@@ -14,7 +14,7 @@ from sim.net_changes import TIERS, take_visible
 from sim.pods import Pods
 
 _TIERS: tuple[Tier.ValueType, ...] = (Tier.TIER_DEVICE, Tier.TIER_HOST, Tier.TIER_STORAGE)
-_ACTIONS = ((2, KvChange.ACTION_REMOVE), (1, KvChange.ACTION_STORE))
+_ACTIONS = (KvChange.ACTION_REMOVE, KvChange.ACTION_STORE)
 
 
 class KvStream:
@@ -169,8 +169,8 @@ class KvStream:
 
 def _changes(tier: int, keys: Keys, actions: npt.NDArray[np.uint8]) -> list[KvChange]:
     made = []
-    for code, action in _ACTIONS:
-        chosen = keys[actions == code]
+    for action in _ACTIONS:
+        chosen = keys[actions == action]
         if chosen.size:
             made.append(_change(action, tier + 1, chosen))
     return made

@@ -1,6 +1,7 @@
 """One simulated run: engines, control plane and clients in virtual time."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 
 import numpy as np
@@ -89,8 +90,8 @@ class Simulation:
             self.log,
             random,
             self._session_ended,
+            (setup.slo_ttft_ms, setup.slo_tpot_ms),
         )
-        self._clients.default_slo_ms = (setup.slo_ttft_ms, setup.slo_tpot_ms)
         self._gauges = GaugeSampler(self._engines, self._clock, self._agenda)
         self._player = StagePlayer(offered, self._clients, self._clock, self._agenda)
         self._results: list[StageFigures] = []
@@ -113,7 +114,7 @@ class Simulation:
     async def run(self) -> Outcome:
         """Play every stage to its end."""
         for fault in self._environment.faults:
-            self._agenda.at(fault.at_s, lambda f=fault: self._begin_fault(f))  # type: ignore[misc]
+            self._agenda.at(fault.at_s, partial(self._begin_fault, fault))
         if self._control is not None:
             self._control.start()
         self._gauges.start()

@@ -55,6 +55,8 @@ class Fleet:
         self._free: list[int] = []
         self._state = np.empty((len(_UNHEARD), 0))
         self._factors: dict[str, int] = {}
+        self.health_version = 0
+        """Changes when an endpoint becomes inhibited, and when a served request ends that."""
 
     @property
     def endpoints(self) -> Mapping[str, Endpoint]:
@@ -195,8 +197,10 @@ class Fleet:
         factor = self._factors.get(endpoint_id, 1)
         self._factors[endpoint_id] = min(factor * 2, MAX_INHIBIT_FACTOR)
         self._state[_INHIBITED_UNTIL_S, slot] = self._clock() + self._inhibit_s * factor
+        self.health_version += 1
 
     def served(self, endpoint_id: str) -> None:
         """A request was served: forget earlier failures."""
         if self._factors.pop(endpoint_id, 0):
             self._state[_INHIBITED_UNTIL_S, self._slots[endpoint_id]] = -np.inf
+            self.health_version += 1

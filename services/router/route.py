@@ -85,13 +85,13 @@ class RequestRouter:
         expected = parts.lengths.expected(call.model, call.max_output_tokens)
         seen = self._look(roster, tokens.size, prefixes)
         features = gather.features(seen, tokens.size, expected)
-        version = parts.reservations.version
+        before = self._versions()
         forecast = await parts.forecaster.predict(roster, features)
 
         # From here to the reservation nothing waits: the next decision sees this one.
         if parts.fleet.is_stale(roster):
             return await self.route(replace(call, prompt=tokens), arrived_s)
-        if parts.reservations.version != version:
+        if self._versions() != before:
             seen = self._look(roster, tokens.size, prefixes)
             features = gather.features(seen, tokens.size, expected)
             forecast = parts.forecaster.revise(forecast, roster, features)
@@ -104,6 +104,10 @@ class RequestRouter:
         fallbacks += tuple(f"filter-{name}-relaxed" for name in choice.relaxed)
         _count(opened, fallbacks)
         return Decision(opened, roster, seen, choice, answered, fallbacks, tokens)
+
+    def _versions(self) -> tuple[int, int]:
+        """What a second look would show otherwise than the first: load, and who failed."""
+        return self._parts.reservations.version, self._parts.fleet.health_version
 
     def _look(self, roster: Roster, prompt_tokens: int, prefixes: Prefixes) -> Candidates:
         return gather.candidates(

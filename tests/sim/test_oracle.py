@@ -35,7 +35,7 @@ class Fleet:
         """Where the oracle sends a request."""
         keys = keys_of(self.pods, seed, tokens, output_tokens)
         prompt = tokens_of([Piece(seed, tokens)])
-        wanted = Ask(0, MODEL, prompt, keys, output_tokens, 0, "", None, None, 0)
+        wanted = Ask(0, MODEL, prompt, keys, output_tokens, "", None, None, 0)
         verdict = await self.oracle.decide(wanted)
         assert verdict is not None
         return verdict
@@ -129,7 +129,7 @@ async def test_without_a_living_pod_there_is_no_verdict() -> None:
     fleet.engines.kill(1)
     one = await fleet.decide()
     fleet.engines.kill(0)
-    wanted = Ask(0, MODEL, tokens_of([Piece(1, 20)]), np.empty(0, np.uint64), 1, 0, "", None,
+    wanted = Ask(0, MODEL, tokens_of([Piece(1, 20)]), np.empty(0, np.uint64), 1, "", None,
                  None, 0)  # fmt: skip
 
     assert one.pods == (0,)

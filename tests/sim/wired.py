@@ -70,4 +70,4 @@ def asked(number: int, seed: int = 1, tokens: int = 320) -> Ask:
     """A request for a prompt of one piece."""
     prompt = tokens_of([Piece(seed, tokens)])
     nothing = np.empty(0, np.uint64)
-    return Ask(number, MODEL, prompt, nothing, 8, 0, "", None, None, 0)
+    return Ask(number, MODEL, prompt, nothing, 8, "", None, None, 0)

@@ -327,6 +327,21 @@ async def test_a_decision_looks_again_only_when_the_load_in_flight_has_changed(
     assert seen.waiting_requests.tolist() == [0 if happens == "nothing" else 9, 0]
 
 
+async def test_an_endpoint_that_fails_during_a_decision_is_not_chosen() -> None:
+    """Another replica's client has told; the load in flight is as it was."""
+    predictor = ScriptedPredictor(gate=asyncio.Event())
+    made = parts(record("a"), record("b"), predictor=predictor)
+    made.reservations.reserve("other", "b", 50_000, 50_000, 60)
+    routing = asyncio.create_task(decide(made))
+    await eventually(lambda: predictor.waiting == 1)
+
+    made.fleet.failed("a")
+    assert predictor.gate is not None
+    predictor.gate.set()
+
+    assert (await routing).opened.endpoint_ids[0] == "b"
+
+
 async def test_when_the_last_endpoint_leaves_during_a_decision_there_is_none() -> None:
     """UNAVAILABLE, not an endpoint that is gone."""
     predictor = ScriptedPredictor(gate=asyncio.Event())
