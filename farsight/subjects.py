@@ -6,6 +6,8 @@ DELTA_ALL = "farsight.kv.delta.*"
 LOAD_ALL = "farsight.load.*"
 INFLIGHT_ALL = "farsight.inflight.*"
 SAMPLE_ALL = "farsight.sample.*"
+DOUBT_ALL = "farsight.kv.doubt.*"
+ROUTED_ALL = "farsight.routed.*"
 
 KV_BUCKET = "farsight-kv"
 BUNDLE_BUCKET = "farsight-bundles"
@@ -28,6 +30,16 @@ def delta(endpoint_id: str) -> str:
 def snapshot(endpoint_id: str) -> str:
     """Request subject on which an endpoint's sidecar answers with a snapshot."""
     return f"farsight.kv.snapshot.{token(endpoint_id)}"
+
+
+def doubt(endpoint_id: str) -> str:
+    """KvDoubt messages about one endpoint."""
+    return f"farsight.kv.doubt.{token(endpoint_id)}"
+
+
+def routed(router_id: str) -> str:
+    """RoutedDelta messages of one router replica."""
+    return f"farsight.routed.{token(router_id)}"
 
 
 def load(endpoint_id: str) -> str:
