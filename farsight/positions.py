@@ -1,4 +1,4 @@
-"""Where blocks stand in their prompts, in one byte each: what is dropped first when memory is short.
+"""Where blocks stand in their prompts, in one byte each: what goes first when memory is short.
 
 The first 16 positions have a bucket each, then every doubling has 8, so a bucket is at most an
 eighth too coarse and 2^30 positions fit. Buckets rise with positions: a block's ancestors are never
