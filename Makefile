@@ -17,6 +17,8 @@ MODELS := tiny demo
 TEST_WORKERS ?= 3
 # Cells of a benchmark that run at the same time.
 BENCH_JOBS ?= 2
+FUZZ_S ?= 600
+FUZZ_TARGETS ?= decoder mirror saved deltas frames
 
 # $(call step,LOG,WHAT AND ABOUT HOW LONG,COMMANDS): says what runs, counts the seconds on a terminal,
 # logs the output, and shows the end of the log when it fails.
@@ -84,6 +86,10 @@ $(STAMPS)/venv-vllm: constraints-vllm.txt | $(STAMPS)/venv
 		$(ENGINE_PY) -c 'import torch; assert torch.version.cuda is None; import vllm')
 	@rm $@.unfinished; touch $@
 
+$(STAMPS)/fuzz: $(STAMPS)/venv
+	@$(call step,fuzz,.venv: the fuzzer (seconds),$(PY) -m pip install -e '.[fuzz]' -c constraints.txt)
+	@touch $@
+
 infra: venv ## etcd, promtool and kubectl, from Debian packages when they are not on the PATH
 	@$(call apt,etcd,etcd-server)
 	@$(call apt,promtool,prometheus)
@@ -104,7 +110,7 @@ setup: venv infra proto venv-vllm model ## All of the above
 
 ##### What it does
 
-.PHONY: demo bench bench-simulator validate-sim test test-fast test-e2e check format docs
+.PHONY: demo bench bench-simulator bench-index bench-accuracy validate-sim test test-fast fuzz test-e2e check format docs
 demo: $(if $(filter emulated,$(PODS)),infra venv proto,setup infra) ## The whole system on this machine against round-robin; KEEP=1 leaves it running; PODS=emulated needs no engine
 	@$(PY) -m farsight.demo $(if $(KEEP),--keep) $(if $(PODS),--pods $(PODS))
 
@@ -116,6 +122,19 @@ bench: venv proto ## Policies on simulated fleets, a short matrix (minutes); RES
 bench-simulator: venv proto ## Speed and memory of the simulator on one core (half an hour)
 	@$(PY) -m sim.bench.simulator
 
+bench-index: infra venv proto $(STAMPS)/peers ## Figures of the KV index beside its peers' (a quarter of an hour); ONLY=part measures one again
+	@$(PY) -m bench.index $(if $(ONLY),--only $(ONLY))
+
+# Without its dependencies, of which its RadixTree needs none: they would exclude our pydantic.
+$(STAMPS)/peers: constraints.txt | $(STAMPS)/venv
+	@$(call step,peers,.cache/peers: what the index is compared with (seconds; 230 MB of disk),\
+		rm -rf .cache/peers && \
+		$(PY) -m pip install --no-deps --target .cache/peers -c constraints.txt ai-dynamo-runtime)
+	@touch $@
+
+bench-accuracy: setup infra ## Foretold and actual cached tokens on vLLM pods of three block sizes that evict (minutes)
+	@$(PY) -m bench.accuracy
+
 validate-sim: setup ## The simulator against a real vLLM pod: calibrate, predict, compare (minutes)
 	@$(PY) -m sim.validation
 
@@ -125,6 +144,13 @@ test: check infra setup ## Every check and test: unit, integration, and end to e
 
 test-fast: infra venv proto ## The tests that need no engine
 	@$(PY) -m pytest -m "not e2e" -n $(TEST_WORKERS) $(PYTEST_FLAGS)
+
+fuzz: $(STAMPS)/fuzz proto ## What comes over the network against random input, FUZZ_S seconds for each target; findings in build/fuzz
+	@for target in $(FUZZ_TARGETS); do \
+		$(PY) -m tests.fuzz $$target --guided --seconds $$(($(FUZZ_S) / 2)); \
+		NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.cache/numba-checked \
+			$(PY) -m tests.fuzz $$target --seconds $$(($(FUZZ_S) / 2)); \
+	done
 
 test-e2e: infra setup ## The tests on real vLLM pods
 	@$(PY) -m pytest -m e2e $(PYTEST_FLAGS)

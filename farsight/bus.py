@@ -6,6 +6,7 @@ publishing says False and is counted, everything that needs an answer raises Bus
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,14 +17,21 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import (
+    ConsumerConfig,
+    ObjectStoreConfig,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
 from nats.js.errors import BucketNotFoundError, NotFoundError, ObjectNotFoundError
 from nats.js.object_store import ObjectStore
 
-from farsight import metrics
+from farsight import metrics, objects
 from farsight.cancellation import cancellation_kept
-from farsight.errors import BadRecord, BusUnavailable
+from farsight.errors import BusUnavailable
 from farsight.log import get_logger
+from farsight.subjects import OBJECT_TTL_S
 
 log = get_logger(__name__)
 
@@ -32,6 +40,12 @@ RETRY_S = 0.5
 RECONNECT_S = 0.2
 CALL_TIMEOUT_S = 5.0
 OBJECT_TIMEOUT_S = 20.0
+# Of one subscription: seconds of a full stream, so that only a process that is stuck loses any.
+PENDING_MESSAGES = 512 * 1024
+PENDING_BYTES = 128 << 20
+# How long one subscription's handler is called before others have a turn.
+TURN_S = 0.0005
+WAITING_MESSAGES = 256
 _TROUBLE = (nats.errors.Error, TimeoutError, OSError)
 
 
@@ -54,6 +68,11 @@ class Subscription:
     live: Any = None
     closed: bool = False
 
+    @property
+    def waiting(self) -> int:
+        """Messages that were read and not handled yet."""
+        return 0 if self.live is None else int(self.live.pending_msgs)
+
     async def close(self) -> None:
         """Stop listening."""
         self.closed = True
@@ -68,7 +87,7 @@ class Bus:
     def __init__(self, url: str) -> None:
         self.url = url
         self._client = Client()
-        self._subscriptions: list[Subscription] = []
+        self._waiting: list[Subscription] = []
         self._on_reconnect: list[Callable[[], None]] = []
         self._up = asyncio.Event()
         self._listening: set[asyncio.Task[None]] = set()
@@ -98,8 +117,9 @@ class Bus:
                 await asyncio.sleep(RETRY_S)
         metrics.bus_connected.set(1)
         self._up.set()
-        for subscription in self._subscriptions:
+        for subscription in self._waiting:
             await self._listen(subscription)
+        self._waiting.clear()
         for callback in self._on_reconnect:
             callback()
 
@@ -152,12 +172,24 @@ class Bus:
             await self._client.flush(2)
 
     def subscribe(self, subject: str, handler: Handler) -> Subscription:
-        """Call `handler(subject, payload)` for each message; it must be quick."""
+        """Call `handler(subject, payload)` for each message; it must be quick.
+
+        Messages that come faster than they are handled wait, up to `PENDING_BYTES`; what comes
+        then is dropped and counted.
+        """
+        turn_ends_s = 0.0
 
         async def deliver(message: Msg) -> None:
+            nonlocal turn_ends_s
             handler(message.subject, message.data)
+            # The client does not yield while messages wait. Yielding also lets it read more, so
+            # that a long queue is worked off first: the server holds back what is not read.
+            if time.monotonic() >= turn_ends_s and subscription.waiting <= WAITING_MESSAGES:
+                await asyncio.sleep(0)
+                turn_ends_s = time.monotonic() + TURN_S
 
-        return self._add(Subscription(subject, deliver))
+        subscription = Subscription(subject, deliver)
+        return self._add(subscription)
 
     def serve(self, subject: str, handler: Callable[[bytes], Awaitable[bytes]]) -> Subscription:
         """Answer requests on a subject; a handler that raises BusUnavailable answers nothing."""
@@ -172,17 +204,21 @@ class Bus:
         return self._add(Subscription(subject, deliver))
 
     def _add(self, subscription: Subscription) -> Subscription:
-        self._subscriptions.append(subscription)
-        if self._up.is_set():
-            task = asyncio.create_task(self._listen(subscription))
-            self._listening.add(task)
-            task.add_done_callback(self._listening.discard)
+        if not self._up.is_set():
+            self._waiting.append(subscription)
+            return subscription
+        task = asyncio.create_task(self._listen(subscription))
+        self._listening.add(task)
+        task.add_done_callback(self._listening.discard)
         return subscription
 
     async def _listen(self, subscription: Subscription) -> None:
         with contextlib.suppress(*_TROUBLE):
             subscription.live = await self._client.subscribe(
-                subscription.subject, cb=subscription.deliver
+                subscription.subject,
+                cb=subscription.deliver,
+                pending_msgs_limit=PENDING_MESSAGES,
+                pending_bytes_limit=PENDING_BYTES,
             )
             if subscription.closed:
                 await subscription.live.unsubscribe()
@@ -205,11 +241,13 @@ class Bus:
         return self._client.jetstream(timeout=CALL_TIMEOUT_S)
 
     async def _bucket(self, bucket: str) -> ObjectStore:
+        """The bucket; one that is there already stays as it is configured."""
         js = self._js()
         try:
             return await js.object_store(bucket)
         except (BucketNotFoundError, NotFoundError):
-            return await js.create_object_store(bucket)
+            config = ObjectStoreConfig(ttl=OBJECT_TTL_S.get(bucket))
+            return await js.create_object_store(bucket, config)
 
     async def put_object(self, bucket: str, name: str, data: bytes) -> None:
         """Store an object; one of the same name is replaced.
@@ -228,11 +266,8 @@ class Bus:
         with _answered(f"object {bucket}/{name}"):
             try:
                 store = await self._bucket(bucket)
-                info = await store.get_info(name)
-                if (info.size or 0) > max_bytes:
-                    raise BadRecord(f"object {bucket}/{name}: {info.size} bytes > {max_bytes}")
-                found = await asyncio.wait_for(store.get(name), OBJECT_TIMEOUT_S)
-                return bytes(found.data or b"")
+                async with asyncio.timeout(OBJECT_TIMEOUT_S):
+                    return await objects.fetch(self._js(), store, bucket, name, max_bytes)
             except (ObjectNotFoundError, NotFoundError):
                 return None
 

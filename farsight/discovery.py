@@ -22,6 +22,7 @@ log = get_logger(__name__)
 
 ENDPOINTS_PREFIX = "/farsight/endpoints/"
 SERVICES_PREFIX = "/farsight/services/"
+INDEXERS_PREFIX = SERVICES_PREFIX + "indexer/"
 BUNDLES_PREFIX = "/farsight/bundles/"
 PROFILES_PREFIX = "/farsight/profiles/"
 TRAINER_ELECTION_KEY = "/farsight/election/trainer"

@@ -82,13 +82,18 @@ def _xxh64(tokens, start, count, seed):  # type: ignore[no-untyped-def] # a Numb
 
 
 @njit(cache=True, nogil=True)
+def block_key(parent, tokens, start, count, extra):  # type: ignore[no-untyped-def] # a Numba kernel
+    """Key of the block of `count` tokens from `start`, for kernels: golden vectors fix it."""
+    key = _xxh64(tokens, start, count, parent ^ extra)
+    return key if key != np.uint64(0) else np.uint64(1)
+
+
+@njit(cache=True, nogil=True)
 def _chain(seed, tokens, block, extras, out):  # type: ignore[no-untyped-def] # a Numba kernel
     parent = seed
     for i in range(out.size):
-        mixed = parent ^ extras[i] if i < extras.size else parent
-        parent = _xxh64(tokens, i * block, block, mixed)
-        if parent == np.uint64(0):
-            parent = np.uint64(1)
+        extra = extras[i] if i < extras.size else np.uint64(0)
+        parent = block_key(parent, tokens, i * block, block, extra)
         out[i] = parent
 
 
@@ -114,13 +119,6 @@ def extra_of(parts: Sequence[bytes]) -> int:
     return _hash_bytes(b"".join(len(p).to_bytes(4, "little") + p for p in parts))
 
 
-def salt_extras(cache_salt: str) -> Keys | None:
-    """Extras of a prompt with a cache salt, which marks block 0 only; None without one."""
-    if not cache_salt:
-        return None
-    return np.array([extra_of([b"salt", cache_salt.encode()])], np.uint64)
-
-
 def chain(seed: int, tokens: Tokens, block_tokens: int, extras: Keys | None = None) -> Keys:
     """Keys of the whole blocks of `tokens`.
 
@@ -141,7 +139,7 @@ def chain(seed: int, tokens: Tokens, block_tokens: int, extras: Keys | None = No
 
 def warm() -> None:
     """Compile or load the kernels, for tokens of our own and tokens in received bytes."""
-    extras = salt_extras("warm")
+    extras = np.array([extra_of([b"warm"])], np.uint64)
     for tokens in (np.zeros(1, np.uint32), np.frombuffer(bytes(4), np.uint32)):
         chain(0, tokens, 1, extras)
 

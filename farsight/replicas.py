@@ -36,16 +36,13 @@ class ReplicasAway(FarsightError):
         self.why = why
 
 
-class ReplicaPool(Generic[Stub]):
-    """Stubs of every replica of one kind, kept current by `etcd.watch(prefix, pool.update)`."""
+class Connections(Generic[Stub]):
+    """A channel and a stub for each address of a set that changes."""
 
     def __init__(self, make_stub: Callable[[grpc.aio.Channel], Stub]) -> None:
         self._make_stub = make_stub
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._stubs: dict[str, Stub] = {}
-        self._avoid_until_s: dict[str, float] = {}
-        self._preferred = ""
-        self._salt = random()  # callers spread over the replicas
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -53,9 +50,9 @@ class ReplicaPool(Generic[Stub]):
         """host:port of every replica."""
         return tuple(sorted(self._stubs))
 
-    def update(self, services: Mapping[str, bytes]) -> None:
-        """Take the records under a service prefix of etcd."""
-        self.set_addresses(replica_addresses(services))
+    def stub(self, address: str) -> Stub | None:
+        """The stub of an address; None when it is not, or no longer, in the set."""
+        return self._stubs.get(address)
 
     def set_addresses(self, wanted: set[str]) -> None:
         """Connect to new replicas, drop those that are gone."""
@@ -65,16 +62,45 @@ class ReplicaPool(Generic[Stub]):
             self._stubs[address] = self._make_stub(channel)
         for address in self._stubs.keys() - wanted:
             del self._stubs[address]
-            self._avoid_until_s.pop(address, None)
             task = asyncio.create_task(self._channels.pop(address).close(CLOSE_GRACE_S))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Close every channel."""
+        self.set_addresses(set())
+        await asyncio.gather(*self._closing)
+
+
+class ReplicaPool(Generic[Stub]):
+    """Stubs of every replica of one kind, kept current by `etcd.watch(prefix, pool.update)`."""
+
+    def __init__(self, make_stub: Callable[[grpc.aio.Channel], Stub]) -> None:
+        self._connections = Connections(make_stub)
+        self._avoid_until_s: dict[str, float] = {}
+        self._preferred = ""
+        self._salt = random()  # callers spread over the replicas
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """host:port of every replica."""
+        return self._connections.addresses
+
+    def update(self, services: Mapping[str, bytes]) -> None:
+        """Take the records under a service prefix of etcd."""
+        self.set_addresses(replica_addresses(services))
+
+    def set_addresses(self, wanted: set[str]) -> None:
+        """Connect to new replicas, drop those that are gone."""
+        self._connections.set_addresses(wanted)
+        for address in self._avoid_until_s.keys() - wanted:
+            del self._avoid_until_s[address]
 
     def _order(self) -> list[str]:
         """Replicas to try: the one that answered last first, those that failed lately last."""
         now = time.monotonic()
         return sorted(
-            self._stubs,
+            self._connections.addresses,
             key=lambda a: (
                 self._avoid_until_s.get(a, 0) > now,
                 a != self._preferred,
@@ -93,7 +119,7 @@ class ReplicaPool(Generic[Stub]):
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise ReplicasAway("timeout")
-            stub = self._stubs.get(address)
+            stub = self._connections.stub(address)
             if stub is None:
                 continue  # dropped while another one was asked
             try:
@@ -112,5 +138,4 @@ class ReplicaPool(Generic[Stub]):
 
     async def close(self) -> None:
         """Close every channel."""
-        self.set_addresses(set())
-        await asyncio.gather(*self._closing)
+        await self._connections.close()

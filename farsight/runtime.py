@@ -62,6 +62,7 @@ class Runtime:
         self.exporter = metrics.Exporter(settings.metrics_listen)
         self.readiness = Readiness()
         self.stopping = asyncio.Event()
+        self.index_copies = 0  # of an indexer, for its record
         self.public_address = settings.advertise or self.endpoint.address
         self._settings = settings
         self._group = tasks
@@ -87,6 +88,7 @@ class Runtime:
                 started_unix_ms=self._started_unix_ms,
                 version=__version__,
                 ready=self.readiness.ready,
+                index_copies=self.index_copies,
             )
         )
 

@@ -39,29 +39,57 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: FarsightErr
 class _Interceptor(grpc.aio.ServerInterceptor):
     """Binds the request id, times the call and turns our errors into statuses."""
 
+    def __init__(self) -> None:
+        self._handlers: dict[str, Any] = {}
+
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         details: grpc.HandlerCallDetails,
     ) -> Any:
+        method = details.method
+        wrapped = self._handlers.get(method)
+        if wrapped is not None:
+            return wrapped
         handler = await continuation(details)
-        if handler is None or details.method.startswith("/grpc."):
+        if handler is None or method.startswith("/grpc."):
             return handler
-        given = dict(details.invocation_metadata or ()).get(REQUEST_ID_KEY, "")
-        name = details.method.rpartition("/")[2]
-        bound = given if isinstance(given, str) else ""
-        if handler.response_streaming:
-            return _stream_handler(handler, name, bound)
-        return _single_handler(handler, name, bound)
+        make = _stream_handler if handler.response_streaming else _single_handler
+        wrapped = self._handlers[method] = make(handler, _Calls(method.rpartition("/")[2]))
+        return wrapped
 
 
-def _single_handler(handler: Any, name: str, given_id: str) -> Any:
+class _Calls:
+    """What is noted of each call of one method."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self._observe = {"OK": metrics.rpc_seconds.labels(method, "OK").observe}
+
+    def begin(self, context: grpc.aio.ServicerContext[Any, Any]) -> float:
+        """Bind the request id; the moment, for `end`."""
+        given = ""
+        for key, value in context.invocation_metadata() or ():
+            if key == REQUEST_ID_KEY and isinstance(value, str):
+                given = value[:MAX_REQUEST_ID_CHARS]
+        request_id.set(given)
+        return time.perf_counter()
+
+    def end(self, started: float, code: str) -> None:
+        """The call has ended with a status."""
+        observe = self._observe.get(code)
+        if observe is None:
+            observe = metrics.rpc_seconds.labels(self._method, code).observe
+            self._observe[code] = observe
+        observe(time.perf_counter() - started)
+
+
+def _single_handler(handler: Any, calls: _Calls) -> Any:
     streaming = handler.request_streaming
     behaviour = handler.stream_unary if streaming else handler.unary_unary
 
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        request_id.set(given_id[:MAX_REQUEST_ID_CHARS])
-        started = time.perf_counter()
+        started = calls.begin(context)
         code = "OK"
         try:
             return await behaviour(request, context)
@@ -72,7 +100,7 @@ def _single_handler(handler: Any, name: str, given_id: str) -> Any:
             code = "UNKNOWN"
             raise
         finally:
-            metrics.rpc_seconds.labels(name, code).observe(time.perf_counter() - started)
+            calls.end(started, code)
 
     make = (
         grpc.stream_unary_rpc_method_handler if streaming else grpc.unary_unary_rpc_method_handler
@@ -80,13 +108,12 @@ def _single_handler(handler: Any, name: str, given_id: str) -> Any:
     return make(call, handler.request_deserializer, handler.response_serializer)
 
 
-def _stream_handler(handler: Any, name: str, given_id: str) -> Any:
+def _stream_handler(handler: Any, calls: _Calls) -> Any:
     streaming = handler.request_streaming
     behaviour = handler.stream_stream if streaming else handler.unary_stream
 
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        request_id.set(given_id[:MAX_REQUEST_ID_CHARS])
-        started = time.perf_counter()
+        started = calls.begin(context)
         code = "OK"
         try:
             async for message in behaviour(request, context):
@@ -98,7 +125,7 @@ def _stream_handler(handler: Any, name: str, given_id: str) -> Any:
             code = "UNKNOWN"
             raise
         finally:
-            metrics.rpc_seconds.labels(name, code).observe(time.perf_counter() - started)
+            calls.end(started, code)
 
     make = (
         grpc.stream_stream_rpc_method_handler if streaming else grpc.unary_stream_rpc_method_handler

@@ -1,5 +1,6 @@
 """NATS subjects, buckets and streams, and how names are escaped for them."""
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
 DELTA_ALL = "farsight.kv.delta.*"
@@ -10,8 +11,12 @@ DOUBT_ALL = "farsight.kv.doubt.*"
 ROUTED_ALL = "farsight.routed.*"
 
 KV_BUCKET = "farsight-kv"
+MIRROR_BUCKET = "farsight-mirrors"
 BUNDLE_BUCKET = "farsight-bundles"
 SAMPLE_STREAM = "FARSIGHT_SAMPLES"
+
+# Objects in these buckets go by themselves: of endpoints that are gone nobody deletes them.
+OBJECT_TTL_S: Mapping[str, float] = {KV_BUCKET: 3600.0, MIRROR_BUCKET: 3600.0}
 
 
 def token(text: str) -> str:

@@ -160,14 +160,22 @@ class ControlPlane:
         for replica in self._replicas:
             replica.parts.outcomes.expire()
             replica.parts.reservations.tidy(replica.parts.fleet.endpoints)
+            for doubt in replica.parts.audit.take_doubts():
+                for index in (other.index for other in self._replicas if other.has_index):
+                    index.doubt(doubt.endpoint_id, doubt.epoch)
 
     def _announce(self, is_full: bool = False) -> None:
         """What has changed soon, and all of it now and then: who says nothing counts as gone."""
-        for replica in self._replicas:
+        for i, replica in enumerate(self._replicas):
             delta = replica.parts.reservations.announcement(is_full, self._clock.unix_ms())
-            for other in self._replicas:
-                if delta is not None and other is not replica:
+            told = replica.parts.routed.announcement(is_heard=True)
+            for other in (*self._replicas[:i], *self._replicas[i + 1 :]):
+                if delta is not None:
                     other.parts.reservations.hear(delta)
+                if told is not None:
+                    other.parts.routed.hear(
+                        subjects.routed(told.router_id), told.SerializeToString()
+                    )
 
     async def _train(self) -> None:
         before = self.bundle_version

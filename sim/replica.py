@@ -12,6 +12,7 @@ from farsight.latency.predictions import LatencyModel
 from farsight.pb.events_pb2 import Load
 from farsight.replicas import ReplicasAway
 from services.router.approximate import ApproximateMemory
+from services.router.audit import Audit
 from services.router.fleet import Fleet
 from services.router.forecast import Forecaster
 from services.router.outcomes import Outcomes
@@ -21,7 +22,9 @@ from services.router.profiles import LIVE_KEY, Profiles
 from services.router.prompts import Prompts
 from services.router.reservations import Reservations
 from services.router.route import RequestRouter, RouterParts
+from services.router.routed import RoutedPrompts
 from services.router.samples import SampleSink
+from services.router.speculative import SpeculativePrompts
 from services.router.tokenizers import Tokenizers
 from sim.clock import VirtualClock
 from sim.policy import Policy
@@ -30,6 +33,7 @@ from sim.policy import Policy
 INHIBIT_S = 2.0
 LEASE_S = 600.0
 DEFAULT_OUTPUT_TOKENS = 128
+SPECULATIVE_S = 2.0
 # llm-d's approximate producer: 31,250 blocks of 64 tokens per server.
 APPROXIMATE_BLOCKS = 125_000
 
@@ -59,6 +63,8 @@ class Replica:
         reader: IndexReader = LocalIndex(self.index) if self.has_index else _NoIndex()
         fleet = Fleet(INHIBIT_S, clock)
         memory = ApproximateMemory(APPROXIMATE_BLOCKS)
+        routed = RoutedPrompts(name, fleet, memory, SpeculativePrompts(SPECULATIVE_S, clock))
+        audit = Audit(name, clock.unix_ms)
         reservations = Reservations(name, LEASE_S, clock)
         lengths = OutputLengths(DEFAULT_OUTPUT_TOKENS)
         profiles = Profiles("predicted")
@@ -66,12 +72,14 @@ class Replica:
         self.parts = RouterParts(
             fleet=fleet,
             prompts=Prompts(Tokenizers(), {}),
-            prefixes=PrefixLookup(reader, memory),
+            prefixes=PrefixLookup(reader, routed),
             forecaster=Forecaster(LocalPredictor(models)),
             reservations=reservations,
             profiles=profiles,
             lengths=lengths,
-            outcomes=Outcomes(fleet, reservations, memory, lengths, samples, clock.unix_ms),
+            outcomes=Outcomes(fleet, reservations, routed, audit, lengths, samples, clock.unix_ms),
+            routed=routed,
+            audit=audit,
             random=random,
             clock=clock,
             unix_ms=clock.unix_ms,

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from farsight import keys, table
+from farsight import keys
 from farsight.bus import Bus
 from farsight.etcd import Etcd
+from farsight.index import state
 from farsight.local.infra import etcd_command, nats_command
 from farsight.local.process import Command
+from services.router import speculative
 
 settings.register_profile("farsight", deadline=None)
 settings.load_profile("farsight")
@@ -23,7 +25,8 @@ settings.load_profile("farsight")
 def pytest_sessionstart() -> None:
     """Compile the kernels while no test's time runs."""
     keys.warm()
-    table.warm()
+    state.warm()
+    speculative.warm()
 
 
 def free_port() -> int:

@@ -13,7 +13,7 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
 SOURCES = sorted(
     path
-    for top in ("farsight", "services", "sim", "tests")
+    for top in ("farsight", "services", "sim", "bench", "tests")
     for path in (ROOT / top).rglob("*.py")
     if "farsight/pb/" not in path.as_posix() or path.name == "__init__.py"
 )
@@ -67,7 +67,7 @@ def test_a_service_imports_the_library_and_itself(service: str) -> None:
         f"{name_of(path)}: {name}"
         for path in (ROOT / "services" / service).rglob("*.py")
         for name in imports_of(path)
-        if name.split(".")[0] in ("services", "sim", "tests")
+        if name.split(".")[0] in ("services", "sim", "bench", "tests")
         and not name.startswith(f"services.{service}.")
     ]
 
@@ -80,7 +80,7 @@ def test_the_library_imports_no_service() -> None:
         f"{name_of(path)}: {name}"
         for path in (ROOT / "farsight").rglob("*.py")
         for name in imports_of(path)
-        if name.split(".")[0] in ("services", "sim", "tests")
+        if name.split(".")[0] in ("services", "sim", "bench", "tests")
     ]
 
     assert foreign == []

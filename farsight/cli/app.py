@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import typer
 from typer.exceptions import TyperException
 
+from farsight.cli.index_errors import CannotCompare
 from farsight.cli.installed import Command, installed
 from farsight.cli.route import route
 from farsight.cli.status import status
@@ -15,6 +16,7 @@ from farsight.errors import EtcdUnavailable, FarsightError, InvalidField, Unknow
 
 BAD_ARGUMENTS = 2
 OWN: Mapping[str, Command] = {"status": status, "route": route, "top": top}
+INDEX = "index"
 
 
 def main() -> None:
@@ -26,7 +28,8 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command.
 
-    :returns: its exit code: 0, 1 when something is away or wrong, 2 for bad arguments.
+    :returns: its exit code: 0, 1 when something is away or wrong, 2 for bad arguments, or when
+        there is nothing to compare.
     """
     try:
         shown = list(arguments) or ["--help"]
@@ -35,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(error.format_message(), error.exit_code)
     except EtcdUnavailable as error:
         return _fail(f"{str(error).partition(': ')[0]} does not answer; see --etcd", 1)
-    except (InvalidField, UnknownModel) as error:
+    except (InvalidField, UnknownModel, CannotCompare) as error:
         return _fail(str(error), BAD_ARGUMENTS)
     except FarsightError as error:
         return _fail(str(error), 1)
@@ -52,7 +55,11 @@ def _app(wanted: str) -> typer.Typer:
     )
     for name, command in OWN.items():
         app.command(name)(command)
-    if wanted not in OWN:
+    if wanted not in OWN:  # its kernels take longer to load than the other commands take
+        from farsight.cli import index
+
+        app.add_typer(index.app, name=INDEX)
+    if wanted not in (*OWN, INDEX):
         for name, other in installed(wanted):
             app.command(name)(other)
     return app

@@ -22,16 +22,25 @@ class NoAnswer:
     why: str
 
 
-LATE = NoAnswer(f"no answer in {ANSWER_LIMIT_S:g} s")
+def late(limit_s: float) -> NoAnswer:
+    """No answer within the limit."""
+    return NoAnswer(f"no answer in {limit_s:g} s")
 
 
-async def ask(address: str, call: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T | NoAnswer:
-    """What `call` gets from the replica at `address` (host:port) within ANSWER_LIMIT_S."""
+LATE = late(ANSWER_LIMIT_S)
+
+
+async def ask(
+    address: str,
+    call: Callable[[grpc.aio.Channel], Awaitable[T]],
+    limit_s: float = ANSWER_LIMIT_S,
+) -> T | NoAnswer:
+    """What `call` gets from the replica at `address` (host:port) within the limit."""
     try:
-        async with asyncio.timeout(ANSWER_LIMIT_S), connect(address) as channel:
+        async with asyncio.timeout(limit_s), connect(address) as channel:
             return await call(channel)
     except TimeoutError:
-        return LATE
+        return late(limit_s)
     except grpc.aio.AioRpcError as error:
         if error.code() is grpc.StatusCode.UNAVAILABLE:
             return NoAnswer("unreachable")

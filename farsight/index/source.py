@@ -1,23 +1,33 @@
-"""One endpoint's stream as the index follows it: epoch, sequence, heartbeat, confidence."""
+"""One endpoint's stream as the index follows it: epoch, sequence, heartbeat, what it waits for."""
 
+import math
 from dataclasses import dataclass, field
 
 from farsight.index.match import Confidence
-from farsight.pb.events_pb2 import KvDelta
+from farsight.index.pending import Pending
+from farsight.index.standings import NO_HEARTBEAT, Flaw, is_overdue
+from farsight.index.wire import PLAIN, Layout
+from farsight.positions import UNKNOWN
 
-# A delta overtaken by the heartbeat that announces it is no gap yet.
-IN_FLIGHT_GRACE_S = 0.3
-# Heartbeats come a few times a second; without them nothing proves that the tail was not lost.
-HEARTBEAT_LIMIT_S = 3.0
-MAX_PENDING_DELTAS = 4096
-NO_HEARTBEAT = "no heartbeat"
+# No bucket is refused.
+NO_LIMIT = UNKNOWN
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Load:
+    """A snapshot that is being loaded."""
+
+    slot: int
+    is_own: bool
+    """The slot is the endpoint's present one, which was empty."""
+
+
+@dataclass(slots=True, eq=False)
 class Source:
     """State of one endpoint; owned by `KvIndex`.
 
-    `is_based` says that the tables hold exactly what the endpoint held after delta `applied_seq`.
+    `is_based` says that the tables hold exactly what the endpoint held after delta `applied_seq`,
+    short of buckets above `limit`.
     """
 
     endpoint_id: str
@@ -25,52 +35,77 @@ class Source:
     heard_s: float
     row: int
     """Of `Standings`."""
+    pending: Pending
     epoch: int = 0
     applied_seq: int = 0
     announced_seq: int = 0
     is_based: bool = False
+    needed_seq: int = 0
+    """Without a base: a snapshot must contain this delta."""
+    is_doubted: bool = False
+    """What is known was found wrong: a snapshot must be written anew."""
+    is_clearing: bool = False
+    """A tier is being emptied; the delta that says so waits."""
+    limit: int = NO_LIMIT
+    """Last bucket of positions that is kept; -1: nothing is."""
     sidecar_confidence: Confidence = Confidence.DEGRADED
     sidecar_reason: str = NO_HEARTBEAT
-    confirmed_s: float | None = None
-    behind_since_s: float | None = None
+    mirror_blocks: int = 0
+    """Keys of the sidecar's mirror at the last heartbeat, all tiers and groups."""
+    layout: Layout = PLAIN
+    storage_pool: str = ""
+    confirmed_s: float = -math.inf
+    behind_since_s: float = math.inf
     awaited_seq: int = 0
-    pending: dict[int, KvDelta] = field(default_factory=dict)
+    loads: list[Load] = field(default_factory=list)
+    """Snapshots on their way into the tables."""
 
     def begin(self, epoch: int, slot: int) -> None:
-        """A new life of the engine: nothing that was known holds."""
+        """A new life of the engine: nothing that was known holds, but how it keeps its cache."""
         self.epoch = epoch
         self.slot = slot
         self.applied_seq = 0
         self.announced_seq = 0
-        self.is_based = False
         self.sidecar_confidence = Confidence.DEGRADED
         self.sidecar_reason = NO_HEARTBEAT
-        self.confirmed_s = None
-        self.behind_since_s = None
+        self.mirror_blocks = 0
+        self.confirmed_s = -math.inf
+        self.behind_since_s = math.inf
+        self.limit = NO_LIMIT
+        self.is_clearing = False
         self.pending.clear()
+        self.loads.clear()
+        self._set_base(False)
 
-    def rebase(self, slot: int, seq: int) -> None:
+    def _set_base(self, is_based: bool, needed_seq: int = 0) -> None:
+        self.is_based = is_based
+        self.needed_seq = needed_seq
+        self.is_doubted = False
+
+    def lose_base(self) -> None:
+        """What is known is not all, or wrong: a snapshot from this point on must replace it."""
+        self.loads.clear()
+        self._set_base(False, max(self.needed_seq, self.applied_seq))
+
+    def start(self) -> None:
+        """The cache is known to be empty at delta 0, and so is the slot."""
+        self.loads = [load for load in self.loads if not load.is_own]
+        self._set_base(True)
+
+    def accepts(self, seq: int) -> bool:
+        """A snapshot after delta `seq` says more than what is known."""
+        return seq > self.applied_seq if self.is_based else seq >= self.needed_seq
+
+    def rebase(self, seq: int) -> None:
         """A snapshot was loaded; deltas that it does not reach are as late as they were."""
-        self.slot = slot
         self.applied_seq = seq
-        self.is_based = True
+        self.is_clearing = False
+        self._set_base(True)
         self.awaited_seq = self.announced_seq
-        self.pending = {s: delta for s, delta in self.pending.items() if s > seq}
-
-    def hold(self, delta: KvDelta) -> None:
-        """Keep a delta until the gap before it is closed; the oldest are dropped first."""
-        self.pending[delta.seq] = delta
-        while len(self.pending) > MAX_PENDING_DELTAS:
-            del self.pending[min(self.pending)]
-
-    def take_next(self) -> KvDelta | None:
-        """The delta that was held and is next now."""
-        return self.pending.pop(self.applied_seq + 1, None)
+        self.pending.forget_until(seq)
 
     def heartbeat(self, now_s: float, seq: int, confidence: Confidence, reason: str) -> None:
         """The sidecar says which delta it sent last and what it thinks of its mirror."""
-        if seq == 0 and self.announced_seq == 0:
-            self.is_based = True  # a life begins with an empty cache
         self.heard_s = now_s
         self.sidecar_confidence = confidence
         self.sidecar_reason = reason
@@ -78,31 +113,47 @@ class Source:
 
     def announce(self, now_s: float, seq: int) -> None:
         """Somebody has seen delta `seq`."""
-        self.announced_seq = max(self.announced_seq, seq)
+        if seq > self.announced_seq:
+            self.announced_seq = seq
         self.progress(now_s)
 
     def progress(self, now_s: float) -> None:
         """Note whether everything that was announced has been applied, or since when not."""
         if self.is_based and self.applied_seq >= self.announced_seq:
             self.confirmed_s = now_s
-            self.behind_since_s = None
-        elif self.behind_since_s is None or self.applied_seq >= self.awaited_seq:
+            self.behind_since_s = math.inf
+        elif self.behind_since_s == math.inf or self.applied_seq >= self.awaited_seq:
             self.behind_since_s = now_s
             self.awaited_seq = self.announced_seq
 
-    def has_gap(self, now_s: float) -> bool:
-        """A delta was announced, or a later one came, and it is not there."""
-        if self.pending:
-            return True
-        late_since_s = self.behind_since_s
-        return late_since_s is not None and now_s - late_since_s > IN_FLIGHT_GRACE_S
+    @property
+    def own_slots(self) -> list[int]:
+        """Its slot, and those that snapshots are loaded into."""
+        return [self.slot, *(load.slot for load in self.loads if not load.is_own)]
 
-    def state(self, now_s: float) -> tuple[Confidence, str]:
-        """Confidence, and the reason when it is not EXACT."""
+    @property
+    def has_next(self) -> bool:
+        """The next delta is there and only waits to be applied."""
+        return self.applied_seq + 1 in self.pending
+
+    @property
+    def late_since_s(self) -> float:
+        """Since when an announced delta is missing: -inf when a later one came, inf when none."""
+        if self.pending and not self.has_next:
+            return -math.inf
+        return self.behind_since_s
+
+    def needs_snapshot(self, now_s: float) -> bool:
+        """What is known cannot be brought forward: no base, or a delta did not come in time."""
         if not self.is_based:
-            return Confidence.DEGRADED, "waiting for a snapshot"
-        if now_s - self.heard_s > HEARTBEAT_LIMIT_S:
-            return Confidence.DEGRADED, NO_HEARTBEAT
-        if self.has_gap(now_s):
-            return Confidence.DEGRADED, "gap"
-        return self.sidecar_confidence, self.sidecar_reason
+            return True
+        return not self.has_next and is_overdue(self.late_since_s, now_s)
+
+    @property
+    def flaw(self) -> Flaw:
+        """Why it is not EXACT whatever the time is."""
+        if not self.is_based:
+            return Flaw.WAITING
+        if self.is_clearing:
+            return Flaw.CLEARING
+        return Flaw.NONE if self.limit >= NO_LIMIT else Flaw.BUDGET

@@ -1,33 +1,37 @@
-"""The index itself: one table per tier, one `Source` per endpoint.
+"""The index itself: which endpoint holds which block, and how far that can be trusted.
 
 One task owns it. Deltas in order are applied at once; anything else asks for a snapshot through
 `wants_snapshot`, and what was known stays in force, as DEGRADED, until the gap is closed.
+
+EXACT speaks of device and host memory: the index holds what the endpoint held after its last delta.
+Of shared storage it says what was announced and not removed since, by any member of the pool; a
+snapshot announces again what its endpoint had announced.
 """
 
-import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from farsight.discovery import ENDPOINT_ID
-from farsight.errors import InvalidField
-from farsight.index import wire
+from farsight import table
+from farsight.index import standings, wire
+from farsight.index.budget import DEFAULT_BUDGET_BYTES
+from farsight.index.lives import Lives
+from farsight.index.loading import Loader
 from farsight.index.match import Confidence, Matches
+from farsight.index.matching import Matcher
+from farsight.index.parts import SLICE_KEYS, IndexParts
 from farsight.index.source import Source
-from farsight.index.standings import MAX_AGE_MS, Standings
-from farsight.keys import Keys, unpack
-from farsight.pb import types_pb2
-from farsight.pb.events_pb2 import KvChange, KvDelta, KvSnapshot, Load
-from farsight.table import BlockTable
+from farsight.index.standings import Flaw
+from farsight.index.tables import DEVICE, TIERS
+from farsight.index.upkeep import Upkeep
+from farsight.index.wire import Tier
+from farsight.index.writing import Writer
+from farsight.keys import Keys
+from farsight.pb.events_pb2 import KvDelta, KvSnapshot, Load
 
-# Keys applied between two turns of the event loop: well under a millisecond.
-SLICE_KEYS = 4096
-MAX_ENDPOINTS = 4096
-MAX_ROSTERS = 64
-MAX_SNAPSHOT_KEYS = 1 << 26
-TIERS = (types_pb2.TIER_DEVICE, types_pb2.TIER_HOST, types_pb2.TIER_STORAGE)
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,115 +46,98 @@ class SourceReport:
     announced_seq: int
     age_ms: int
     blocks: tuple[int, ...]
+    """By tier: device, host, storage; all KV groups."""
+    storage_pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """Everything that one endpoint holds after a delta."""
+
+    epoch: int
+    seq: int
+    parts: Sequence[tuple[Tier, int, Keys]]
+    """Tier, KV group and keys; group 0 of every tier is always there."""
 
 
 class KvIndex:
-    """Block key -> endpoints, per tier, with a confidence per endpoint."""
+    """Block key -> endpoints, per tier and KV group, with a confidence per endpoint.
 
-    def __init__(self, clock: Callable[[], float], wants_snapshot: Callable[[str], None]) -> None:
+    Without `IndexUpkeep`, whatever takes long is done at once, where it becomes necessary.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        wants_snapshot: Callable[[str], None],
+        budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    ) -> None:
+        self.parts = IndexParts(clock, wants_snapshot, budget_bytes)
         self._clock = clock
         self._wants_snapshot = wants_snapshot
-        self._tables: dict[wire.Tier, BlockTable] = {tier: BlockTable() for tier in TIERS}
-        self._sources: dict[str, Source] = {}
-        self._standings = Standings()
-        self._rosters: dict[tuple[str, ...], tuple[tuple[str, ...], npt.NDArray[np.intp]]] = {}
-        self._held: dict[tuple[int, int], int] = {}  # (slot, tier) -> blocks
-        self._free: list[int] = []
-        self._slots = 0
-
-    def _take_slot(self) -> int:
-        if self._free:
-            return self._free.pop()
-        self._slots += 1
-        return self._slots - 1
-
-    def _release_slot(self, slot: int) -> None:
-        for tier, table in self._tables.items():
-            if self._held.pop((slot, tier), 0):
-                table.clear(slot)
-        self._free.append(slot)
-
-    def _source(self, endpoint_id: str, epoch: int) -> Source | None:
-        """The endpoint's source at this epoch; None when the message is of an earlier life."""
-        source = self._sources.get(endpoint_id)
-        if source is None:
-            source = self._add_source(endpoint_id)
-        if epoch < source.epoch:
-            return None
-        if epoch > source.epoch:
-            self._release_slot(source.slot)
-            source.begin(epoch, self._take_slot())
-            self._standings.note(source)
-        return source
-
-    def _add_source(self, endpoint_id: str) -> Source:
-        if not ENDPOINT_ID.fullmatch(endpoint_id):
-            raise InvalidField("endpoint_id", ENDPOINT_ID.pattern)
-        if len(self._sources) >= MAX_ENDPOINTS:
-            raise InvalidField("endpoint_id", f"at most {MAX_ENDPOINTS} endpoints")
-        row = self._standings.take_row()
-        source = Source(endpoint_id, self._take_slot(), self._clock(), row)
-        self._sources[endpoint_id] = source
-        self._rosters.clear()
-        self._standings.note(source)
-        return source
+        self._sources = self.parts.sources
+        self._upkeep = Upkeep(self.parts)
+        self._lives = Lives(self.parts)
+        self._writer = Writer(self.parts, self._lives, self._make_room)
+        self._loader = Loader(self.parts, self._lives, self._writer)
+        self._matcher = Matcher(self.parts)
 
     def apply(self, delta: KvDelta) -> str:
-        """Take one delta; returns what became of it: applied, late, held or gap.
+        """Take one delta; returns what became of it.
+
+        applied; late (known already); held (a snapshot is awaited); gap (one before it is missing);
+        waiting (it is next, and will be applied when the tables can take it).
 
         :raises InvalidField: the delta is malformed.
         """
         changes = wire.changes_of(delta)
-        source = self._source(delta.endpoint_id, delta.epoch)
-        if source is None or delta.seq <= source.applied_seq:
+        source = self._lives.at(delta.endpoint_id, delta.epoch)
+        seq = delta.seq
+        if source is None or seq <= source.applied_seq:
             return "late"
-        if delta.seq == 1:
-            source.is_based = True  # the first delta of a life follows an empty cache
-        if source.is_based and delta.seq == source.applied_seq + 1:
-            self._advance(source, delta.seq, changes)
-            while (held := source.take_next()) is not None:
-                self._advance(source, held.seq, wire.changes_of(held))
+        if seq == 1 and not source.is_based:
+            self._lives.start(source)
+        is_next = source.is_based and seq == source.applied_seq + 1
+        if not is_next or not self._writer.advance(source, seq, changes):
+            return self._hold(source, seq, changes)
+        if source.pending:
+            source.pending.take(seq)
+            self._writer.drain(source, SLICE_KEYS)
+        self._tidy()
+        return "applied"
+
+    def _hold(self, source: Source, seq: int, changes: Sequence[wire.Change]) -> str:
+        self._sources.hold(source, seq, changes)
+        source.announce(self._clock(), seq)
+        self._writer.drain(source, SLICE_KEYS)
+        if source.applied_seq >= seq:
             return "applied"
-        source.hold(delta)
-        source.announce(self._clock(), delta.seq)
-        self._standings.note(source)
+        if source.is_based and source.has_next:
+            return "waiting"
         self._wants_snapshot(source.endpoint_id)
         return "gap" if source.is_based else "held"
-
-    def _advance(self, source: Source, seq: int, changes: wire.Changes) -> None:
-        self._apply_changes(source.slot, changes)
-        source.applied_seq = seq
-        source.announce(self._clock(), seq)
-        self._standings.note(source)
-
-    def _apply_changes(self, slot: int, changes: wire.Changes) -> None:
-        for action, tier, keys in changes:
-            table = self._tables.get(tier)
-            if table is None:
-                continue
-            at = (slot, tier)
-            if action == KvChange.ACTION_STORE:
-                self._held[at] = self._held.get(at, 0) + table.add(slot, keys)
-            elif action == KvChange.ACTION_REMOVE:
-                self._held[at] = self._held.get(at, 0) - table.remove(slot, keys)
-            else:
-                table.clear(slot)
-                self._held[at] = 0
 
     def heard(self, load: Load) -> None:
         """Take one heartbeat.
 
         :raises InvalidField: the heartbeat is malformed.
         """
-        confidence, reason = wire.opinion_of(load)
-        source = self._source(load.endpoint_id, load.epoch)
+        beat = wire.beat_of(load)
+        source = self._lives.at(load.endpoint_id, load.epoch)
         if source is None:
             return
+        self._lives.settle(source, beat)
         now = self._clock()
-        source.heartbeat(now, load.kv_seq, confidence, reason)
-        self._standings.note(source)
-        if not source.is_based or source.has_gap(now):
+        if load.kv_seq == 0 and source.announced_seq == 0 and not source.is_based:
+            self._lives.start(source)
+        source.mirror_blocks = load.kv_blocks_held
+        source.heartbeat(now, load.kv_seq, beat.confidence, beat.reason)
+        self._writer.drain(source, SLICE_KEYS)
+        if source.needs_snapshot(now):
             self._wants_snapshot(load.endpoint_id)
+        self._tidy()
+        if self.parts.pace.is_inline:
+            self._upkeep.lift()
 
     async def replace(self, snapshot: KvSnapshot) -> bool:
         """Load a snapshot in slices, then what was held back; True when no delta is missing.
@@ -159,142 +146,131 @@ class KvIndex:
 
         :raises InvalidField: the snapshot is malformed.
         """
-        tiers = [(t.tier, unpack(t.keys, "tiers.keys", MAX_SNAPSHOT_KEYS)) for t in snapshot.tiers]
-        if sum(keys.size for _, keys in tiers) != snapshot.block_count:
-            raise InvalidField("block_count", "the number of keys in the tiers")
-        source = self._source(snapshot.endpoint_id, snapshot.epoch)
-        if source is None:
-            return False
-        source.announce(self._clock(), snapshot.seq)
-        self._standings.note(source)
-        if not source.is_based or snapshot.seq > source.applied_seq:
-            slot = self._take_slot()
-            await self._fill(slot, tiers)
-            if self._is_over(source, snapshot.epoch):
-                self._release_slot(slot)
-                return False
-            if source.is_based and source.applied_seq >= snapshot.seq:
-                self._release_slot(slot)  # the deltas were faster
-            else:
-                self._release_slot(source.slot)
-                source.rebase(slot, snapshot.seq)
-                source.progress(self._clock())
-        self._standings.note(source)
-        return await self._catch_up(source)
+        try:
+            return await self._loader.replace(snapshot)
+        finally:
+            self._tidy()
 
-    async def _fill(self, slot: int, tiers: Iterable[tuple[wire.Tier, Keys]]) -> None:
-        for tier, keys in tiers:
-            table = self._tables.get(tier)
-            if table is None:
-                continue
-            for start in range(0, keys.size, SLICE_KEYS):
-                added = table.add(slot, keys[start : start + SLICE_KEYS])
-                self._held[slot, tier] = self._held.get((slot, tier), 0) + added
-                await asyncio.sleep(0)
+    def doubt(self, endpoint_id: str, epoch: int) -> None:
+        """Somebody has found this life's blocks wrong: they count no more, a new snapshot does."""
+        source = self._sources.find(endpoint_id)
+        if source is None or source.epoch != epoch or source.is_doubted:
+            return
+        source.lose_base()
+        source.is_doubted = True
+        self.parts.note(source)
+        self._wants_snapshot(endpoint_id)
 
-    def _is_over(self, source: Source, epoch: int) -> bool:
-        """A new life began, or the endpoint was forgotten."""
-        return source.epoch != epoch or self._sources.get(source.endpoint_id) is not source
+    def wants_fresh(self, endpoint_id: str) -> bool:
+        """Only a snapshot that is written anew will do."""
+        source = self._sources.find(endpoint_id)
+        return source is not None and source.is_doubted
 
-    async def _catch_up(self, source: Source) -> bool:
-        """Apply what was held back and is next now."""
-        epoch = source.epoch
-        done_keys = 0
-        while not self._is_over(source, epoch) and (held := source.take_next()) is not None:
-            changes = wire.changes_of(held)
-            self._advance(source, held.seq, changes)
-            done_keys += sum(keys.size for _, _, keys in changes) + 1
-            if done_keys > SLICE_KEYS:
-                done_keys = 0
-                await asyncio.sleep(0)
-        return not self._is_over(source, epoch) and not source.has_gap(self._clock())
+    def drop(self, endpoint_id: str) -> None:
+        """The endpoint is not this replica's any more."""
+        source = self._sources.find(endpoint_id)
+        if source is not None:
+            self._lives.end(source)
+            self._tidy()
 
     def forget_silent(self, limit_s: float) -> list[str]:
         """Drop endpoints without a heartbeat for `limit_s`; returns their ids."""
         now = self._clock()
-        gone = [e for e, s in self._sources.items() if now - s.heard_s > limit_s]
-        for endpoint_id in gone:
-            source = self._sources.pop(endpoint_id)
-            self._release_slot(source.slot)
-            self._standings.give_back(source.row)
-            self._rosters.clear()
-        return gone
+        gone = [source for source in self._sources if now - source.heard_s > limit_s]
+        for source in gone:
+            self._lives.end(source)
+        self._tidy()
+        return [source.endpoint_id for source in gone]
 
     def match(self, keys: Keys, endpoint_ids: Sequence[str]) -> Matches:
-        """Longest contiguous prefix of each endpoint; no ids: of every endpoint."""
-        known, rows = self._known(tuple(endpoint_ids or self._sources))
-        if not known:
-            return Matches.nothing()
-        standing = self._standings.of(rows, self._clock())
-        slots = standing.slots
-        device_table, host_table, storage_table = (self._tables[t] for t in TIERS)
-        device = device_table.prefix_lengths(keys, self._slots)[slots]
-        host = storage = np.zeros_like(device)
-        if not host_table.empty:
-            host = device_table.prefix_lengths(keys, self._slots, (host_table,))[slots] - device
-        if not storage_table.empty:
-            lower = (host_table, storage_table)
-            reach = device_table.prefix_lengths(keys, self._slots, lower)[slots]
-            storage = reach - device - host
-        return Matches(known, device, host, storage, standing.age_ms, standing.confidence)
+        """Longest usable prefix of each endpoint; no ids: of every endpoint."""
+        return self._matcher.match(keys, endpoint_ids)
 
-    def _known(self, wanted: tuple[str, ...]) -> tuple[tuple[str, ...], npt.NDArray[np.intp]]:
-        """Those of the endpoints that there are, and their rows; the same rosters come again."""
-        found = self._rosters.get(wanted)
-        if found is None:
-            if len(self._rosters) >= MAX_ROSTERS:
-                self._rosters.clear()
-            # The roster's own tuple where it can be, so that the caller sees at once what it is.
-            is_whole = all(e in self._sources for e in wanted)
-            known = wanted if is_whole else tuple(e for e in wanted if e in self._sources)
-            rows = np.array([self._sources[e].row for e in known], np.intp)
-            found = self._rosters[wanted] = known, rows
-        return found
+    @property
+    def paused(self) -> bool:
+        """A thread reads the tables: deltas wait, which is no gap."""
+        return self.parts.gate.is_closed
 
-    def dump(self, endpoint_id: str) -> tuple[int, int, list[tuple[wire.Tier, Keys]]]:
-        """Epoch, sequence and keys per tier of one endpoint.
+    async def dump(self, endpoint_id: str) -> Dump:
+        """Everything that one endpoint holds.
 
         :raises InvalidField: the endpoint is unknown.
         """
-        source = self._sources.get(endpoint_id)
-        if source is None:
-            raise InvalidField("endpoint_id", f"one of {sorted(self._sources)}")
-        held = [(tier, table.keys_of(source.slot)) for tier, table in self._tables.items()]
-        return source.epoch, source.applied_seq, held
+        async with self.parts.gate.closed():
+            source = self._sources.named(endpoint_id)
+            epoch, seq, slot = source.epoch, source.applied_seq, source.slot
+            return Dump(epoch, seq, await self.parts.pace.run(self.parts.tables.keys_of, slot))
 
     def report(self) -> list[SourceReport]:
         """Every endpoint's state."""
-        now = self._clock()
+        sources = list(self._sources)
+        rows = np.array([source.row for source in sources], np.int64)
+        standing = self._sources.standings.of(rows, self._clock())
+        tiers = [self.parts.tables.of_tier(tier) for tier in TIERS]
+        columns = (standing.confidence, standing.flaws, standing.age_ms)
         return [
             SourceReport(
-                s.endpoint_id,
-                *s.state(now),
-                s.epoch,
-                s.applied_seq,
-                s.announced_seq,
-                _age_ms(now, s),
-                tuple(self._held.get((s.slot, tier), 0) for tier in TIERS),
+                source.endpoint_id,
+                Confidence(confidence),
+                Flaw(flaw).reason or source.sidecar_reason,
+                source.epoch,
+                source.applied_seq,
+                source.announced_seq,
+                age_ms,
+                tuple(sum(table.held(source.slot) for table in tables) for tables in tiers),
+                source.storage_pool,
             )
-            for s in self._sources.values()
+            for source, confidence, flaw, age_ms in zip(
+                sources, *(column.tolist() for column in columns), strict=True
+            )
         ]
 
     @property
     def size(self) -> tuple[int, int]:
-        """Distinct device keys, and bytes of all tables."""
-        stats = {tier: table.stats for tier, table in self._tables.items()}
-        total = sum(s.table_bytes for s in stats.values())
-        return stats[types_pb2.TIER_DEVICE].distinct_keys, total
+        """Distinct device keys of group 0, and bytes of all tables."""
+        device = self.parts.tables.find(DEVICE, 0)
+        assert device is not None
+        return device.stats.distinct_keys, self.parts.tables.table_bytes
+
+    @property
+    def budget_bytes(self) -> int:
+        """Most bytes that the tables may take."""
+        return self.parts.budget.budget_bytes
 
     def check_integrity(self) -> None:
         """Raise AssertionError when an invariant is broken."""
-        for tier, table in self._tables.items():
-            table.check_integrity()
-            for source in self._sources.values():
-                held = table.keys_of(source.slot).size
-                assert held == self._held.get((source.slot, tier), 0), source.endpoint_id
+        self.parts.tables.check_integrity(source.slot for source in self._sources)
+
+    async def tend(self) -> None:
+        """Do some of what waits to be done; for `IndexUpkeep`."""
+        await self._upkeep.tend(self._loader)
+
+    def _make_room(self) -> None:
+        _run_now(self._upkeep.make_room())
+
+    def _tidy(self) -> None:
+        """Without anybody to do it in the background: sweep a slice, merge, lift limits."""
+        parts = self.parts
+        if not parts.pace.is_inline or parts.gate.is_closed:
+            return
+        if parts.slots.is_dirty:
+            parts.slots.sweep()
+        if parts.work.called.is_set():
+            parts.work.called.clear()
+            _run_now(self._upkeep.merge())
 
 
-def _age_ms(now_s: float, source: Source) -> int:
-    if source.confirmed_s is None:
-        return MAX_AGE_MS
-    return min(int((now_s - source.confirmed_s) * 1000), MAX_AGE_MS)
+def _run_now(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run what waits for nothing to its end."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+    raise RuntimeError("work at once has to wait")
+
+
+def warm() -> None:
+    """Compile or load every kernel of an index, so that no message waits for it."""
+    table.warm()
+    standings.warm()

@@ -41,8 +41,10 @@ class FleetSpec:
     model: Path | None = None
     """None: the demo's; for emulated pods a tokenizer alone, which is made when it is not there."""
     engine_python: Path = ENGINE_PYTHON
-    block_tokens: int = 32
+    block_tokens: tuple[int, ...] = (32,)
+    """Taken in turn by the pods."""
     kv_blocks: int = 400
+    """Of the first block size; pods with other blocks hold as many tokens."""
     max_model_tokens: int = 4096
     max_requests: int = 32
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -196,14 +198,16 @@ class Fleet:
         return engine_command(engine, temporary_dir, self.spec.engine_python)
 
     def _engine(self, index: int, ports: Ports) -> EngineSpec:
+        sizes = self.spec.block_tokens
+        block_tokens = sizes[index % len(sizes)]
         return EngineSpec(
             name=f"pod-{index}",
             model=self.spec.model_path,
             port=ports.take(),
             events_port=ports.take(),
             replay_port=ports.take(),
-            block_tokens=self.spec.block_tokens,
-            kv_blocks=self.spec.kv_blocks,
+            block_tokens=block_tokens,
+            kv_blocks=self.spec.kv_blocks * sizes[0] // block_tokens,
             max_model_tokens=self.spec.max_model_tokens,
             max_requests=self.spec.max_requests,
             accelerator=self.spec.accelerator,

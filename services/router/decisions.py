@@ -34,6 +34,9 @@ class OpenDecision:
     quantiles_ms: npt.NDArray[np.float32]
     """Predictions, a row per endpoint, in the order of `Latency`."""
     cached_tokens: tuple[int, ...]
+    indexed_tokens: tuple[int, ...]
+    """Those of them that do not stand for prompts on their way."""
+    confidence: tuple[int, ...]
     prompt_tokens: int
     bundle_version: int
     decision_ms: float

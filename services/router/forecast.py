@@ -21,7 +21,14 @@ from farsight.replicas import ReplicasAway
 from services.router.roster import Roster
 
 # What other decisions and reports change, and the analytic model reads.
-_CHANGING = (Feature.PREFILL_AHEAD_TOKENS, Feature.RUNNING_REQUESTS, Feature.RESIDENT_TOKENS)
+_CHANGING = (
+    Feature.UNCACHED_TOKENS,
+    Feature.HOST_TOKENS,
+    Feature.STORAGE_TOKENS,
+    Feature.PREFILL_AHEAD_TOKENS,
+    Feature.RUNNING_REQUESTS,
+    Feature.RESIDENT_TOKENS,
+)
 
 
 class PredictorClient(Protocol):

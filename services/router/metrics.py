@@ -47,8 +47,34 @@ prompt_tokens = counter(
 )
 cached_error_tokens = histogram(
     "farsight_router_cached_error_tokens",
-    "Predicted minus reported cached tokens of a request",
+    "Predicted minus reported cached tokens of a request, by endpoint and confidence",
+    ("endpoint", "confidence"),
     buckets=(-4096, -1024, -256, -64, -16, -1, 0, 1, 16, 64, 256, 1024, 4096),
+)
+cached_drift_tokens = gauge(
+    "farsight_router_cached_drift_tokens",
+    "Mean error of an endpoint's exact predictions while it persists, 0 otherwise",
+    ("endpoint", "direction"),
+)
+kv_doubts = counter(
+    "farsight_router_kv_doubts",
+    "Times that persistent over-prediction made the index load a fresh snapshot, by endpoint",
+    ("endpoint",),
+)
+speculative_tokens = counter(
+    "farsight_router_speculative_tokens",
+    "Cached tokens that only prompts on their way stood for, by whether the engine found them",
+    ("result",),
+)
+speculative_prompts = counter(
+    "farsight_router_speculative_prompts",
+    "Prompts on their way that are over, by why",
+    ("result",),
+)
+routed_prompts = counter(
+    "farsight_router_routed_prompts",
+    "Prompts that router replicas tell each other, by what became of them",
+    ("result",),
 )
 in_flight = gauge(
     "farsight_router_in_flight_requests",
@@ -93,6 +119,9 @@ def forget_endpoint(endpoint_id: str) -> None:
         cached_tokens_predicted,
         cached_tokens_actual,
         prompt_tokens,
+        cached_error_tokens,
+        cached_drift_tokens,
+        kv_doubts,
         in_flight,
         load_age_seconds,
     ):

@@ -11,11 +11,12 @@ import numpy as np
 from farsight.keys import Keys
 from farsight.pb.router_pb2 import Finished, ReportEvent
 from services.router import metrics
-from services.router.approximate import ApproximateMemory
+from services.router.audit import Audit
 from services.router.decisions import OpenDecision
 from services.router.fleet import Fleet
 from services.router.output_lengths import OutputLengths
 from services.router.reservations import Reservations
+from services.router.routed import RoutedPrompts
 from services.router.samples import SampleSink, make_sample
 
 # An open decision and its booking take some 3 KiB, so these are at most some 150 MiB.
@@ -51,14 +52,16 @@ class Outcomes:
         self,
         fleet: Fleet,
         reservations: Reservations,
-        memory: ApproximateMemory,
+        routed: RoutedPrompts,
+        audit: Audit,
         lengths: OutputLengths,
         samples: SampleSink,
         unix_ms: Callable[[], int] = now_unix_ms,
     ) -> None:
         self._fleet = fleet
         self._reservations = reservations
-        self._memory = memory
+        self._routed = routed
+        self._audit = audit
         self._lengths = lengths
         self._samples = samples
         self._unix_ms = unix_ms
@@ -82,21 +85,28 @@ class Outcomes:
         del self._open[decision_id]
         self._changed.set()
 
-    def opened(self, decision: OpenDecision, keys: Keys) -> None:
-        """A decision was made and booked; `keys` are the prompt's on the chosen endpoint."""
+    def opened(self, decision: OpenDecision, keys: Keys, is_indexed: bool) -> None:
+        """A decision was made and booked.
+
+        :param keys: the prompt's on the chosen endpoint.
+        :param is_indexed: the index knows exactly that the endpoint holds them all.
+        """
         self._open[decision.decision_id] = decision
         while len(self._open) > MAX_OPEN:
             self._close(next(iter(self._open)))
             metrics.reservations_expired.inc()
         endpoint_id = decision.endpoint_ids[0]
         self.tallies.setdefault(endpoint_id, EndpointTally()).requests += 1
-        self._memory.routed(endpoint_id, keys)
+        self._routed.decided(decision.decision_id, endpoint_id, keys, is_indexed)
 
     def void(self, endpoint_ids: frozenset[str]) -> None:
         """The caches of these endpoints are gone; statistics of those that left go, too."""
         for endpoint_id in endpoint_ids:
-            self._memory.forget(endpoint_id)
-            if endpoint_id not in self._fleet.endpoints:
+            self._routed.forget(endpoint_id)
+            if endpoint_id in self._fleet.endpoints:
+                self._audit.begin(endpoint_id)
+            else:
+                self._audit.forget(endpoint_id)
                 self.tallies.pop(endpoint_id, None)
                 metrics.forget_endpoint(endpoint_id)
 
@@ -127,6 +137,7 @@ class Outcomes:
             return False
         elif kind == "first_token":
             self._reservations.first_token(event.decision_id)
+            self._routed.begun(event.decision_id)
         elif kind == "progress":
             self._reservations.progress(event.decision_id)
         elif kind == "finished":
@@ -135,17 +146,29 @@ class Outcomes:
 
     def _endpoint_failed(self, event: ReportEvent, decision: OpenDecision | None) -> None:
         self._fleet.failed(event.endpoint_id)
-        if decision is None:
-            return
-        row = decision.position(event.endpoint_failed.next_endpoint_id)
+        if decision is not None:
+            self._go_on(event, decision)
+        self._routed.failed(event.endpoint_id)
+
+    def _go_on(self, event: ReportEvent, decision: OpenDecision) -> None:
+        """The request goes to another endpoint of the answer, or is given up."""
+        next_endpoint_id = event.endpoint_failed.next_endpoint_id
+        row = decision.position(next_endpoint_id)
         if row is None:
+            self._routed.withdrawn(event.decision_id)
             self._close(event.decision_id)
         else:
+            if next_endpoint_id in self._fleet.endpoints:
+                self._routed.moved(event.decision_id, next_endpoint_id)
             uncached = decision.prompt_tokens - decision.cached_tokens[row]
             self._reservations.move(event.decision_id, decision.endpoint_ids[row], uncached)
 
     def _finished(self, decision: OpenDecision, endpoint_id: str, end: Finished) -> None:
         self._close(decision.decision_id)
+        if end.status == Finished.STATUS_COMPLETED:
+            self._routed.begun(decision.decision_id)
+        else:
+            self._routed.withdrawn(decision.decision_id)
         row = decision.position(endpoint_id)
         measured = (end.ttft_ms, end.tpot_ms, end.e2e_ms)
         if row is None or not all(0 <= ms <= MAX_LATENCY_MS for ms in measured):
@@ -176,7 +199,10 @@ class Outcomes:
             metrics.series(metrics.cached_tokens_predicted, endpoint_id).inc(predicted)
             metrics.series(metrics.cached_tokens_actual, endpoint_id).inc(end.cached_tokens)
             metrics.series(metrics.prompt_tokens, endpoint_id).inc(decision.prompt_tokens)
-            metrics.cached_error_tokens.observe(predicted - end.cached_tokens)
+            endpoint = self._fleet.endpoints[endpoint_id]
+            self._audit.take(
+                decision, row, end.cached_tokens, endpoint.block_size_tokens, endpoint.epoch
+            )
 
     def recent_ttft_ms(self, endpoint_id: str) -> tuple[float, float]:
         """Mean predicted and measured TTFT of the most recent requests; zeros without any."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from farsight.errors import InvalidField
+from farsight.extras import Item
 from farsight.keys import Tokens
 from services.router.chat import Chat
 from services.router.roster import Endpoint, Roster
@@ -31,6 +32,8 @@ class RouteCall:
     exclude: frozenset[str]
     session_id: str
     """Conversation, user or agent; empty when the client named none."""
+    multimodal: tuple[Item, ...] = ()
+    """Images, audio and video of a prompt of token ids, by rising offset."""
 
 
 class Prompts:

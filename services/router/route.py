@@ -9,6 +9,7 @@ import numpy as np
 
 from farsight.keys import Tokens
 from services.router import gather, metrics
+from services.router.audit import Audit
 from services.router.candidates import Candidates, RequestView
 from services.router.decisions import OpenDecision
 from services.router.fleet import Fleet
@@ -21,6 +22,7 @@ from services.router.profiles import Profiles
 from services.router.prompts import Prompts, RouteCall
 from services.router.reservations import Reservations
 from services.router.roster import Roster
+from services.router.routed import RoutedPrompts
 
 MAX_ALTERNATIVES = 15
 # A client that never reports holds its reservation for the longer of these.
@@ -54,6 +56,8 @@ class RouterParts:
     profiles: Profiles
     lengths: OutputLengths
     outcomes: Outcomes
+    routed: RoutedPrompts
+    audit: Audit
     random: Random
     clock: Callable[[], float] = time.perf_counter
     """Seconds; what `arrived_s` of a call is taken from."""
@@ -81,7 +85,7 @@ class RequestRouter:
         profile = parts.profiles.get(call.profile)
         roster = parts.fleet.serving(call.model, call.exclude)
         tokens = await parts.prompts.tokens(call.prompt, roster)
-        prefixes = await parts.prefixes.find(roster, tokens, call.cache_salt)
+        prefixes = await parts.prefixes.find(roster, tokens, call.cache_salt, call.multimodal)
         expected = parts.lengths.expected(call.model, call.max_output_tokens)
         seen = self._look(roster, tokens.size, prefixes)
         features = gather.features(seen, tokens.size, expected)
@@ -92,14 +96,17 @@ class RequestRouter:
         if parts.fleet.is_stale(roster):
             return await self.route(replace(call, prompt=tokens), arrived_s)
         if self._versions() != before:
+            prefixes = parts.prefixes.look_again(prefixes, roster, tokens.size)
             seen = self._look(roster, tokens.size, prefixes)
             features = gather.features(seen, tokens.size, expected)
             forecast = parts.forecaster.revise(forecast, roster, features)
         seen = seen.predicted(forecast.predictions)
         choice = profile.choose(self._view(call, profile.name, tokens.size, expected), seen)
         answered = choice.ranked(MAX_ALTERNATIVES)
-        opened = self._open(call, roster, seen, forecast, answered, profile.name, arrived_s)
-        self._reserve(opened, prefixes, expected)
+        opened = self._open(
+            call, roster, seen, prefixes, forecast, answered, profile.name, arrived_s
+        )
+        self._reserve(opened, prefixes, answered[0], expected)
         fallbacks = (*prefixes.fallbacks, *filter(None, [forecast.fallback]))
         fallbacks += tuple(f"filter-{name}-relaxed" for name in choice.relaxed)
         _count(opened, fallbacks)
@@ -139,12 +146,15 @@ class RequestRouter:
         call: RouteCall,
         roster: Roster,
         seen: Candidates,
+        prefixes: Prefixes,
         forecast: Forecast,
         answered: Sequence[int],
         profile: str,
         arrived_s: float,
     ) -> OpenDecision:
         rows = np.array(answered, np.intp)
+        cached_tokens = seen.cached_tokens[rows]
+        indexed_tokens = cached_tokens - prefixes.speculative_tokens[rows]
         endpoints = [roster.endpoints[row] for row in answered]
         return OpenDecision(
             decision_id=self._new_id(),
@@ -157,7 +167,9 @@ class RequestRouter:
             accelerators=tuple(e.accelerator for e in endpoints),
             matrix=forecast.matrix[rows],
             quantiles_ms=forecast.predictions.stack()[rows],
-            cached_tokens=tuple(seen.cached_tokens[rows].astype(int).tolist()),
+            cached_tokens=tuple(cached_tokens.astype(int).tolist()),
+            indexed_tokens=tuple(indexed_tokens.astype(int).tolist()),
+            confidence=tuple(seen.confidence[rows].tolist()),
             prompt_tokens=int(seen.cached_tokens[0] + seen.uncached_tokens[0]),
             bundle_version=forecast.bundle_version,
             decision_ms=(self._parts.clock() - arrived_s) * 1000,
@@ -167,7 +179,9 @@ class RequestRouter:
     def _new_id(self) -> str:
         return f"{self._parts.random.getrandbits(128):032x}"
 
-    def _reserve(self, opened: OpenDecision, prefixes: Prefixes, expected: float) -> None:
+    def _reserve(
+        self, opened: OpenDecision, prefixes: Prefixes, chosen: int, expected: float
+    ) -> None:
         endpoint_id, latency = opened.endpoint_ids[0], opened.latency(0)
         predicted_s = (latency.ttft_q90_ms + expected * latency.tpot_q90_ms) / 1000
         self._parts.reservations.reserve(
@@ -177,7 +191,8 @@ class RequestRouter:
             opened.prompt_tokens + int(expected),
             max(MIN_LEASE_S, LEASE_PER_PREDICTED * predicted_s),
         )
-        self._parts.outcomes.opened(opened, prefixes.keys_of(endpoint_id))
+        keys, is_indexed = prefixes.keys_of(endpoint_id), prefixes.is_indexed(chosen)
+        self._parts.outcomes.opened(opened, keys, is_indexed)
 
 
 def _count(opened: OpenDecision, fallbacks: Sequence[str]) -> None:

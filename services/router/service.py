@@ -11,8 +11,9 @@ from typing import Any
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from farsight import discovery, keys, subjects, table
+from farsight import discovery, keys, subjects
 from farsight import metrics as shared_metrics
+from farsight.index import state
 from farsight.index.feed import IndexFeed
 from farsight.index.local import LocalIndex
 from farsight.index.match import IndexReader
@@ -21,7 +22,6 @@ from farsight.latency.remote import RemotePredictor
 from farsight.log import request_id
 from farsight.pb import router_pb2_grpc
 from farsight.pb.events_pb2 import InFlightDelta
-from farsight.pb.index_pb2_grpc import IndexStub
 from farsight.pb.predictor_pb2_grpc import PredictorStub
 from farsight.pb.router_pb2 import (
     ReportEvent,
@@ -33,19 +33,22 @@ from farsight.pb.router_pb2 import (
 )
 from farsight.replicas import ReplicaPool
 from farsight.runtime import Runtime
-from services.router import metrics
+from services.router import metrics, speculative
 from services.router.approximate import ApproximateMemory
+from services.router.audit import Audit
 from services.router.fleet import Fleet
 from services.router.forecast import Forecaster
-from services.router.outcomes import Outcomes
+from services.router.outcomes import Outcomes, now_unix_ms
 from services.router.output_lengths import OutputLengths
 from services.router.prefixes import PrefixLookup
 from services.router.profiles import Profiles
 from services.router.prompts import Prompts
 from services.router.reservations import Reservations
 from services.router.route import RequestRouter, RouterParts
+from services.router.routed import RoutedPrompts
 from services.router.samples import SampleSender
 from services.router.settings import RouterSettings
+from services.router.speculative import SpeculativePrompts
 from services.router.status import router_status
 from services.router.tokenizers import Tokenizers
 from services.router.wire import decode_call, encode_reply
@@ -111,27 +114,39 @@ class RouterService(router_pb2_grpc.RouterServicer):
         return router_status(self._settings.replica_id, self._parts, self._router.decisions)
 
 
-def _follow_replicas(kind: str, replicas: ReplicaPool[Any], runtime: Runtime) -> None:
+def _follow_replicas(kind: str, replicas: ReplicaPool[Any] | RemoteIndex, runtime: Runtime) -> None:
     prefix = f"{discovery.SERVICES_PREFIX}{kind}/"
     runtime.spawn(f"watch-{kind}", runtime.etcd.watch(prefix, replicas.update))
+
+
+async def _feed(feed: IndexFeed) -> None:
+    """Feed an embedded index when its kernels are ready, so that no message waits for them."""
+    await asyncio.to_thread(state.warm)
+    await feed.run()
 
 
 def _index(settings: RouterSettings, runtime: Runtime) -> IndexReader:
     """The indexers, or a read replica that is fed by the same snapshots and deltas."""
     if settings.index == "embedded":
         feed = IndexFeed(runtime.bus, settings.replica_id)
-        runtime.spawn("index", feed.run())
+        runtime.spawn("index", _feed(feed))
         return LocalIndex(feed.index)
-    indexers = ReplicaPool(IndexStub)
+    indexers = RemoteIndex(settings.index_budget_ms / 1000)
     _follow_replicas("indexer", indexers, runtime)
-    return RemoteIndex(indexers, settings.index_budget_ms / 1000)
+    return indexers
 
 
 def _parts(settings: RouterSettings, runtime: Runtime) -> tuple[RouterParts, SampleSender]:
     predictors = ReplicaPool(PredictorStub)
     _follow_replicas("predictor", predictors, runtime)
     fleet = Fleet(settings.inhibit_s)
-    memory = ApproximateMemory(settings.approximate_blocks)
+    routed = RoutedPrompts(
+        settings.replica_id,
+        fleet,
+        ApproximateMemory(settings.approximate_blocks),
+        SpeculativePrompts(settings.speculative_s),
+    )
+    audit = Audit(settings.replica_id, now_unix_ms)
     reservations = Reservations(
         settings.replica_id, settings.reservation_lease_s, first_seq=time.time_ns() // 1_000_000
     )
@@ -140,12 +155,14 @@ def _parts(settings: RouterSettings, runtime: Runtime) -> tuple[RouterParts, Sam
     parts = RouterParts(
         fleet=fleet,
         prompts=Prompts(Tokenizers(), settings.tokenizers),
-        prefixes=PrefixLookup(_index(settings, runtime), memory),
+        prefixes=PrefixLookup(_index(settings, runtime), routed),
         forecaster=Forecaster(RemotePredictor(predictors, settings.predictor_budget_ms / 1000)),
         reservations=reservations,
         profiles=Profiles(settings.profile),
         lengths=lengths,
-        outcomes=Outcomes(fleet, reservations, memory, lengths, samples),
+        outcomes=Outcomes(fleet, reservations, routed, audit, lengths, samples),
+        routed=routed,
+        audit=audit,
         random=Random(),
     )
     return parts, samples
@@ -153,7 +170,7 @@ def _parts(settings: RouterSettings, runtime: Runtime) -> tuple[RouterParts, Sam
 
 async def _announce(parts: RouterParts, runtime: Runtime) -> None:
     """Tell the other replicas about changed load soon, and about all of it now and then."""
-    subject = subjects.inflight(runtime.replica_id)
+    publish, router_id = runtime.bus.publish, runtime.replica_id
     all_at = 0.0
     while True:
         now = time.monotonic()
@@ -164,7 +181,13 @@ async def _announce(parts: RouterParts, runtime: Runtime) -> None:
             parts.reservations.tidy(parts.fleet.endpoints)
         delta = parts.reservations.announcement(full, int(time.time() * 1000))
         if delta is not None:
-            await runtime.bus.publish(subject, delta.SerializeToString(), "inflight")
+            await publish(subjects.inflight(router_id), delta.SerializeToString(), "inflight")
+        told = parts.routed.announcement(parts.reservations.live_peers > 0)
+        if told is not None:
+            await publish(subjects.routed(router_id), told.SerializeToString(), "routed")
+        for doubt in parts.audit.take_doubts():
+            subject = subjects.doubt(doubt.endpoint_id)
+            await publish(subject, doubt.SerializeToString(), "doubt")
         await asyncio.sleep(ANNOUNCE_S)
 
 
@@ -200,7 +223,8 @@ async def _watch_state(parts: RouterParts, runtime: Runtime) -> None:
 async def _warm(runtime: Runtime) -> None:
     """Compile or load the kernels, so that the first decision need not."""
     await asyncio.to_thread(keys.warm)
-    await asyncio.to_thread(table.warm)
+    await asyncio.to_thread(state.warm)
+    await asyncio.to_thread(speculative.warm)
     # What was loaded stays: full passes of the collector need not look at it while a call waits.
     gc.collect()
     gc.freeze()
@@ -227,6 +251,7 @@ async def build(settings: RouterSettings, runtime: Runtime) -> AsyncIterator[Non
     runtime.spawn("profiles", watch(discovery.PROFILES_PREFIX, parts.profiles.update))
     runtime.bus.subscribe(subjects.LOAD_ALL, parts.fleet.on_load)
     runtime.bus.subscribe(subjects.INFLIGHT_ALL, lambda _, data: _hear(parts, data))
+    runtime.bus.subscribe(subjects.ROUTED_ALL, parts.routed.hear)
     runtime.spawn("announce", _announce(parts, runtime))
     runtime.spawn("samples", samples.run())
     runtime.spawn("state", _watch_state(parts, runtime))

@@ -40,6 +40,10 @@ class RouterSettings(ServiceSettings):
     approximate_blocks: int = Field(
         32_768, ge=0, le=1 << 24, description="routed blocks remembered per endpoint"
     )
+    speculative_s: float = Field(
+        2, ge=0, le=60, description="a routed prompt counts as cached until the index says so, at"
+        " most this long, seconds; 0: never",
+    )  # fmt: skip
 
     @field_validator("profile")
     @classmethod

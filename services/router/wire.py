@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from farsight.errors import InvalidField
+from farsight.extras import Item
 from farsight.index.match import Confidence
 from farsight.pb.router_pb2 import Candidate, RoutedEndpoint, RouteReply, RouteRequest
 from services.router.chat import parse_chat
@@ -19,6 +20,7 @@ MAX_NAME_CHARS = 512
 MAX_EXCLUDED = 4096
 MAX_OUTPUT_TOKENS = 1 << 24
 MAX_AGE_MS = 2**32 - 1
+MAX_MULTIMODAL = 1024
 
 
 def decode_call(request: RouteRequest, max_prompt_bytes: int) -> RouteCall:
@@ -37,10 +39,11 @@ def decode_call(request: RouteRequest, max_prompt_bytes: int) -> RouteCall:
         raise InvalidField("max_output_tokens", f"at most {MAX_OUTPUT_TOKENS}")
     if len(request.exclude_endpoint_ids) > MAX_EXCLUDED:
         raise InvalidField("exclude_endpoint_ids", f"at most {MAX_EXCLUDED}")
+    prompt = _prompt(request, max_prompt_bytes)
     return RouteCall(
         request.request_id,
         request.model,
-        _prompt(request, max_prompt_bytes),
+        prompt,
         _slo(request, "slo_ttft_ms"),
         _slo(request, "slo_tpot_ms"),
         request.priority,
@@ -49,6 +52,7 @@ def decode_call(request: RouteRequest, max_prompt_bytes: int) -> RouteCall:
         request.profile,
         frozenset(request.exclude_endpoint_ids),
         request.session_id,
+        _multimodal(request, prompt),
     )
 
 
@@ -89,6 +93,27 @@ def _prompt(request: RouteRequest, max_bytes: int) -> Prompt:
             chat.continue_final_message,
         )
     raise InvalidField("prompt", "token_ids, text or chat")
+
+
+def _multimodal(request: RouteRequest, prompt: Prompt) -> tuple[Item, ...]:
+    """Items whose offsets rise and lie within the prompt, which has placeholders: token ids."""
+    if not request.multimodal:
+        return ()
+    if not isinstance(prompt, np.ndarray):
+        raise InvalidField("multimodal", "a prompt of token_ids, which has the placeholders")
+    if len(request.multimodal) > MAX_MULTIMODAL:
+        raise InvalidField("multimodal", f"at most {MAX_MULTIMODAL} items")
+    items = tuple((item.identifier, item.offset_tokens) for item in request.multimodal)
+    lowest = 0
+    for identifier, offset_tokens in items:
+        if not identifier:
+            raise InvalidField("multimodal.identifier", "the engine's hash of the item")
+        _bounded("multimodal.identifier", identifier, MAX_NAME_CHARS)
+        if not lowest <= offset_tokens < prompt.size:
+            wanted = f"rising and below {prompt.size} (the prompt's tokens), not {offset_tokens}"
+            raise InvalidField("multimodal.offset_tokens", wanted)
+        lowest = offset_tokens + 1
+    return items
 
 
 def _sized(field: str, size_bytes: int, limit: int) -> None:

@@ -1,30 +1,31 @@
-"""Decodes one frame body of an engine's KV-event stream into typed events.
+"""Decodes one frame body of an engine's KV-event stream into the columns of a batch.
 
 Two forms are read: maps with a `type` key (vLLM 0.32 and later) and positional arrays with the tag
 in front (older vLLM, SGLang, TensorRT-LLM). Unknown keys and trailing fields are skipped, events
-with an unknown tag are counted and left out. Nothing but BadEvents leaves `decode`.
+with an unknown tag are counted and left out. A block hash is known by its low 64 bits: a number
+modulo 2^64, or the last 8 bytes of a digest, which name the same block. Nothing but BadEvents
+leaves `decode`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from enum import IntEnum
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+import numpy as np
+import numpy.typing as npt
 
 from farsight.errors import FarsightError
+from farsight.keys import Keys, Tokens
+from services.sidecar.event_kernels import DECODED, TRUNCATED, begin, read_values, scan
+from services.sidecar.event_rows import EVENT, FIELDS
 
 MAX_FRAME_BYTES = 32 * 1024 * 1024
-MAX_EVENTS = 100_000
-MAX_HASHES = 1 << 20
-MAX_TOKENS = 1 << 22
-MAX_BLOCK_TOKENS = 1 << 16
-MAX_TEXT = 4096
 
-BlockHash = int | bytes
-WireHash = int | Annotated[bytes, Meta(max_length=64)]
-Hashes = Annotated[list[WireHash], Meta(max_length=MAX_HASHES)]
-Token = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
-Text = Annotated[str, Meta(max_length=MAX_TEXT)]
+_time = msgspec.msgpack.Decoder(float)
+_extras = msgspec.msgpack.Decoder(list[list[Any] | None])
+_EMPTY = np.zeros(0, EVENT)
 
 
 class BadEvents(FarsightError):
@@ -38,104 +39,46 @@ class BadEvents(FarsightError):
         self.detail = detail
 
 
-class BlockStored(Struct, frozen=True, gc=False):
-    """A span of blocks is in the cache; `extra_keys` has one entry per block, or is None."""
+class EventKind(IntEnum):
+    """What an event says; values as in the column `kind`."""
 
-    kind: ClassVar[str] = "stored"
-    block_hashes: Hashes
-    parent_block_hash: WireHash | None = None
-    token_ids: Annotated[list[Token], Meta(max_length=MAX_TOKENS)] = []
-    block_size: Annotated[int, Meta(ge=0, le=MAX_BLOCK_TOKENS)] = 0
-    lora_id: int | None = None
-    medium: Text | None = None
-    lora_name: Text | None = None
-    extra_keys: Annotated[list[list[Any] | None], Meta(max_length=MAX_HASHES)] | None = None
-    group_idx: int | None = None
-    kv_cache_spec_kind: Text | None = None
-    kv_cache_spec_sliding_window: int | None = None
-    locality: Text | None = None
-    ownership: Text | None = None
+    STORED = 0  # a span of blocks is in the cache
+    REMOVED = 1  # one copy of each block has left
+    CLEARED = 2  # the device cache was reset; other tiers are not meant
 
 
-class BlockRemoved(Struct, frozen=True, gc=False):
-    """One copy of each block has left the cache."""
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a stored span tells beside its tokens; `extra_keys` has an entry per block."""
 
-    kind: ClassVar[str] = "removed"
-    block_hashes: Hashes
-    medium: Text | None = None
-    group_idx: int | None = None
-    locality: Text | None = None
-    ownership: Text | None = None
-
-
-class AllBlocksCleared(Struct, frozen=True, gc=False):
-    """The engine's device cache was reset; other tiers are not meant."""
-
-    kind: ClassVar[str] = "cleared"
-
-
-Event = BlockStored | BlockRemoved | AllBlocksCleared
-
-
-class _StoredMap(BlockStored, frozen=True, gc=False, tag_field="type", tag="BlockStored"):
-    pass
-
-
-class _RemovedMap(BlockRemoved, frozen=True, gc=False, tag_field="type", tag="BlockRemoved"):
-    pass
-
-
-class _ClearedMap(
-    AllBlocksCleared, frozen=True, gc=False, tag_field="type", tag="AllBlocksCleared"
-):
-    pass
-
-
-class _StoredArray(BlockStored, frozen=True, gc=False, array_like=True, tag="BlockStored"):
-    pass
-
-
-class _RemovedArray(BlockRemoved, frozen=True, gc=False, array_like=True, tag="BlockRemoved"):
-    pass
-
-
-class _ClearedArray(
-    AllBlocksCleared, frozen=True, gc=False, array_like=True, tag="AllBlocksCleared"
-):
-    pass
-
-
-class _Batch(Struct, frozen=True, gc=False, array_like=True):
-    ts: float
-    events: Annotated[list[Raw], Meta(max_length=MAX_EVENTS)]
-
-
-class _TagMap(Struct, frozen=True, gc=False):
-    type: Text
-
-
-class _TagArray(Struct, frozen=True, gc=False, array_like=True):
-    type: Text
-
-
-_batch = msgspec.msgpack.Decoder(_Batch)
-_as_map = msgspec.msgpack.Decoder(_StoredMap | _RemovedMap | _ClearedMap)
-_as_array = msgspec.msgpack.Decoder(_StoredArray | _RemovedArray | _ClearedArray)
-_tag_map = msgspec.msgpack.Decoder(_TagMap)
-_tag_array = msgspec.msgpack.Decoder(_TagArray)
-_KNOWN_TAGS = frozenset({"BlockStored", "BlockRemoved", "AllBlocksCleared"})
+    lora_name: str
+    extra_keys: list[list[Any] | None] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Events of one engine step.
 
-    `engine_unix_s` is the engine's wall clock; `unknown` counts events with an unknown tag.
+    :param engine_unix_s: the engine's wall clock.
+    :param rows: a row of `EVENT` per event, in order.
+    :param hashes: of all events; `first_hash` and `hashes` of a row say which are its own.
+    :param tokens: of all events, in the same way.
+    :param beside: by row, for those that have an adapter or extras.
+    :param unknown: events with an unknown tag.
     """
 
     engine_unix_s: float
-    events: tuple[Event, ...]
+    rows: npt.NDArray[np.void]
+    hashes: Keys
+    tokens: Tokens
+    beside: Mapping[int, Beside]
     unknown: int
+
+    @property
+    def kind_counts(self) -> dict[EventKind, int]:
+        """Events of each kind."""
+        counts = np.bincount(self.rows["kind"], minlength=len(EventKind)).tolist()
+        return {kind: counts[kind] for kind in EventKind if counts[kind]}
 
 
 def decode(body: bytes) -> Batch:
@@ -145,27 +88,43 @@ def decode(body: bytes) -> Batch:
     """
     if len(body) > MAX_FRAME_BYTES:
         raise BadEvents("too-large", f"{len(body)} bytes, expected at most {MAX_FRAME_BYTES}")
+    buf = np.frombuffer(body, np.uint8)
+    result, time_at, events_at, count, tail = begin(buf)
+    _check(result, "the batch")
+    rows = np.zeros(count, EVENT) if count else _EMPTY
+    fields = np.empty(len(FIELDS), np.int64)
+    result, known, hash_count, token_count, beside_count = scan(buf, events_at, tail, rows, fields)
+    _check(result, "its events")
+    rows = rows[:known]
+    hashes = np.empty(hash_count, np.uint64)
+    tokens = np.empty(token_count, np.uint32)
+    _check(read_values(buf, rows, hashes, tokens), "hashes or tokens")
     try:
-        batch = _batch.decode(body)
-        events = [event for raw in batch.events if (event := _event(raw)) is not None]
+        engine_unix_s = _time.decode(body[time_at:events_at])
+        beside = _read_beside(body, rows) if beside_count else {}
     except msgspec.ValidationError as error:
         raise BadEvents("schema", str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
         raise BadEvents("msgpack", str(error)) from error
     except RecursionError as error:
         raise BadEvents("nesting", "nested too deeply") from error
-    return Batch(batch.ts, tuple(events), len(batch.events) - len(events))
+    return Batch(engine_unix_s, rows, hashes, tokens, beside, count - known)
 
 
-def _event(raw: Raw) -> Event | None:
-    """One event; None when its tag is unknown."""
-    first = memoryview(raw)[0]
-    is_array = 0x90 <= first <= 0x9F or first in (0xDC, 0xDD)
-    try:
-        event: Event = _as_array.decode(raw) if is_array else _as_map.decode(raw)
-    except msgspec.ValidationError:
-        tag = (_tag_array if is_array else _tag_map).decode(raw).type
-        if tag in _KNOWN_TAGS:
-            raise
-        return None
-    return event
+def _check(result: int, what: str) -> None:
+    if result == DECODED:
+        return
+    if result == TRUNCATED:
+        raise BadEvents("msgpack", f"{what}: truncated, or no msgpack")
+    raise BadEvents("schema", f"{what}: a value of another type, or out of bounds")
+
+
+def _read_beside(body: bytes, rows: npt.NDArray[np.void]) -> dict[int, Beside]:
+    has_any = (rows["lora_at"] | rows["extras_at"]) != 0
+    found = {}
+    for i in np.flatnonzero(has_any).tolist():
+        row = rows[i]
+        lora = body[row["lora_at"] : row["lora_end"]].decode()
+        extras = body[row["extras_at"] : row["extras_end"]]
+        found[i] = Beside(lora, _extras.decode(extras) if extras else None)
+    return found

@@ -1,11 +1,10 @@
-"""Folds what an engine hashes beside the tokens of a block into the extras of block keys.
+"""Folds what an engine announces beside the tokens of a block into the extras of block keys.
 
 An engine sends untagged values per engine block, in this order: adapter name, (multimodal
 identifier, offset) pairs, cache salt, prompt-embeds digest. The adapter is in the seed already, so
-its copy is dropped. A salt counts at token 0 only. A multimodal item counts in the canonical block
-in which it starts, with its offset in that block; the blocks after it inherit it through the chain,
-so the keys do not depend on the engine's block size. The parts of one block are hashed together, in
-the order above: `b"mm", identifier, offset` for each item, then `b"salt", salt`.
+its copy is dropped. A salt counts at token 0 only. An item counts in the canonical block in which
+it starts; its mentions in the blocks that it only reaches into are dropped. What farsight/extras.py
+says of salts and items holds here too; anything else is hashed into the block that names it.
 """
 
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from farsight.extras import item_part, salt_part
 from farsight.keys import Keys, extra_of
 
 ExtraKeys = Sequence[Sequence[Any] | None]
@@ -55,10 +55,9 @@ def _parts(
             case [str() as identifier, int() as offset] if offset < block_tokens:
                 if offset >= 0:
                     sub_block, within = divmod(offset, key_block_tokens)
-                    item = [b"mm", identifier.encode(), str(within).encode()]
-                    parts.setdefault(sub_block, []).extend(item)
+                    parts.setdefault(sub_block, []).extend(item_part(identifier, within))
             case str() if at_token_0:
-                parts.setdefault(0, []).extend([b"salt", value.encode()])
+                parts.setdefault(0, []).extend(salt_part(value))
             case bytes():
                 parts.setdefault(0, []).extend([b"embeds", value])
             case _:

@@ -35,9 +35,10 @@ class Inbox:
     def __exit__(self, *_: object) -> None:
         self.socket.close(linger=0)
 
-    async def wait(self, timeout_s: float) -> bool:
-        """A message is there; False when none came in time."""
-        return bool(await self.socket.poll(int(timeout_s * 1000)))
+    async def wait(self, timeout_s: float | None) -> bool:
+        """A message is there; False when none came in time, None waits for ever."""
+        timeout_ms = None if timeout_s is None else int(timeout_s * 1000)
+        return bool(await self.socket.poll(timeout_ms))
 
     def take(self) -> list[bytes] | None:
         """The next message, None when there is none now."""

@@ -58,6 +58,7 @@ class LoadReporter:
 
     :param process_start_unix_s: the process that this life belongs to.
     :param kv_status: what the KV side says at the moment.
+    :param storage_pool: identity of the shared storage that the engine mounts; empty: none.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class LoadReporter:
         process_start_unix_s: float | None,
         kv_status: Callable[[], KvStatus],
         *,
+        storage_pool: str,
         interval_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -78,6 +80,7 @@ class LoadReporter:
         self._rank = rank
         self._process_start_unix_s = process_start_unix_s
         self._kv_status = kv_status
+        self._storage_pool = storage_pool
         self._interval_s = interval_s
         self._clock = clock
         self.read_at = clock()
@@ -114,5 +117,5 @@ class LoadReporter:
         self.read_at = self._clock()
         kv = self._kv_status()
         metrics.kv_exact.set(kv.confidence is Confidence.EXACT)
-        payload = encode_load(self._endpoint_id, scrape.load, kv, asked_unix_ms)
+        payload = encode_load(self._endpoint_id, scrape.load, kv, self._storage_pool, asked_unix_ms)
         await self._bus.publish(subjects.load(self._endpoint_id), payload, "load")

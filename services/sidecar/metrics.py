@@ -1,5 +1,7 @@
 """Metrics of the sidecar."""
 
+import math
+
 from farsight.metrics import counter, gauge, histogram
 
 batches = counter("farsight_sidecar_batches", "KV-event batches applied")
@@ -29,6 +31,30 @@ snapshot_failures = counter(
     "farsight_sidecar_snapshot_failures", "Snapshots that could not be stored"
 )
 snapshot_bytes = gauge("farsight_sidecar_snapshot_bytes", "Size of the last snapshot, bytes")
+saved_mirrors = counter(
+    "farsight_sidecar_saved_mirrors",
+    "Looks for the mirror that an earlier sidecar or epoch has stored, by what came of it",
+    ("result",),
+)
+saved_mirror_bytes = gauge(
+    "farsight_sidecar_saved_mirror_bytes", "Size of the last mirror stored, bytes"
+)
+hash_agreement_ratio = gauge(
+    "farsight_sidecar_hash_agreement_ratio",
+    "Share of the engine's recent block hashes, in a sample, that its events explain; NaN while "
+    "the engine's hash algorithm is not known",
+)
+hash_agreement_ratio.set(math.nan)
+hashes_compared = counter(
+    "farsight_sidecar_hashes_compared",
+    "Block hashes of the engine computed again, by algorithm",
+    ("algorithm",),
+)
+hashes_disagreeing = counter(
+    "farsight_sidecar_hashes_disagreeing",
+    "Block hashes that were another when computed again, by algorithm",
+    ("algorithm",),
+)
 scrape_seconds = histogram("farsight_sidecar_scrape_seconds", "Reading the engine's /metrics")
 scrape_failures = counter(
     "farsight_sidecar_scrape_failures", "Reads of /metrics that failed, by reason", ("reason",)

@@ -1,5 +1,6 @@
 """The sidecar as a service."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,7 @@ import zmq.asyncio
 from farsight.runtime import Runtime
 from services.sidecar.settings import SidecarSettings
 from services.sidecar.sidecar import Sidecar
+from services.sidecar.warm import warm
 
 
 @asynccontextmanager
@@ -16,6 +18,7 @@ async def build(settings: SidecarSettings, runtime: Runtime) -> AsyncIterator[No
     """Run the sidecar until the process stops; its endpoint is withdrawn before that."""
     runtime.readiness.set("nats", False, settings.nats)
     runtime.bus.on_reconnect(lambda: runtime.readiness.set("nats", True))
+    await asyncio.to_thread(warm)
     context = zmq.asyncio.Context()
     try:
         async with aiohttp.ClientSession() as session:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from farsight.settings import ServiceSettings
 
@@ -45,8 +45,33 @@ class SidecarSettings(ServiceSettings):
     kv_report_mode: Literal["new", "full"] = Field(
         "new", description="full: the engine announces reused blocks again"
     )
+    kv_offload_chunk_blocks: int = Field(
+        1, ge=1, le=32768, description="engine blocks in one chunk that the engine offloads"
+    )
+    kv_drops_last_block: bool = Field(
+        False, description="the engine recomputes the last block of a hit (EAGLE, MTP)"
+    )
     max_mirror_blocks: int = Field(
         4_000_000, ge=1, description="engine blocks to mirror on one tier at most"
+    )
+    storage_pool: str = Field(
+        "",
+        pattern=r"^[!-~]{0,256}$",
+        description="identity of the shared KV storage that the engine mounts; endpoints with the "
+        "same one are credited with each other's blocks there; empty: none",
+    )
+    prefix_hash_algorithm: Literal[
+        "auto", "sha256", "sha256_cbor", "xxhash", "xxhash_cbor", "off"
+    ] = Field(
+        "auto",
+        description="the engine's --prefix-caching-hash-algo, which a sample of its hashes is "
+        "checked against; auto: found out; off: nothing is checked",
+    )
+    prefix_hash_seed: str = Field(
+        "",
+        max_length=256,
+        validate_default=True,
+        description="PYTHONHASHSEED of the engine; empty: it has none (xxhash needs one)",
     )
     load_interval_s: float = Field(0.25, gt=0, le=60, description="time between reads of the load")
     load_timeout_s: float = Field(
@@ -68,3 +93,10 @@ class SidecarSettings(ServiceSettings):
     snapshot_min_interval_s: float = Field(
         1.0, ge=0, description="least time between two snapshots"
     )
+
+    @field_validator("prefix_hash_seed")
+    @classmethod
+    def _xxhash_has_a_seed(cls, seed: str, info: ValidationInfo) -> str:
+        if not seed and info.data.get("prefix_hash_algorithm", "").startswith("xxhash"):
+            raise ValueError("expected the engine's PYTHONHASHSEED: xxhash has no other fixed seed")
+        return seed

@@ -6,22 +6,25 @@ served adapters. The endpoint's record is in etcd while the engine is well.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 
 import aiohttp
 import zmq.asyncio
 
 from farsight import discovery, subjects
-from farsight.errors import BadRecord, BusUnavailable, EtcdUnavailable
+from farsight.errors import BadRecord, EtcdUnavailable
 from farsight.log import get_logger
 from farsight.runtime import Runtime
 from services.sidecar import metrics
+from services.sidecar.agreement import Agreement
 from services.sidecar.engine import Engine, EngineUnavailable
 from services.sidecar.follow import KvFollower
 from services.sidecar.health import Health
 from services.sidecar.load import EngineReplaced, LoadReporter
 from services.sidecar.publisher import DeltaPublisher, unix_ms
 from services.sidecar.registration import Description, describe, encode, lora_names
+from services.sidecar.saved_mirror import STOP_S, EngineLife, SavedMirror
 from services.sidecar.settings import SidecarSettings
 from services.sidecar.snapshots import Contents, Position, Snapshots
 from services.sidecar.source import EventSource, discover
@@ -59,6 +62,7 @@ class Sidecar:
         self._registration = runtime.etcd.register(self._key, self._record, settings.lease_ttl_s)
         self._description: Description | None = None
         self._follower: KvFollower | None = None
+        self._saved: SavedMirror | None = None
         self._offered = False
         self._first_offer = asyncio.Event()
         self._registered_unix_ms = 0
@@ -68,7 +72,7 @@ class Sidecar:
         """Serve until the process stops; then withdraw the endpoint."""
         self._runtime.readiness.set("engine", False, "not asked yet")
         bus = self._runtime.bus
-        bus.on_reconnect(self._snapshots.forget)
+        bus.on_reconnect(self._forget_stored)
         bus.serve(subjects.snapshot(self._settings.endpoint_id), self._snapshots.answer)
         try:
             async with asyncio.TaskGroup() as group:
@@ -79,6 +83,7 @@ class Sidecar:
                     task.cancel()
         finally:
             await self._withdraw("stopping")
+            await self._save_last()
             await self._snapshots.remove()
             self.stopped.set()
 
@@ -128,14 +133,8 @@ class Sidecar:
         :raises ExceptionGroup: with EngineReplaced, when it has ended.
         """
         settings = self._settings
-        follower = KvFollower(
-            self._context,
-            source,
-            description.layout,
-            self._publisher,
-            settings,
-            self._announce,
-        )
+        self._saved = saved = self._saved_mirror(description, source)
+        self._follower = follower = self._new_follower(description, source)
         load = LoadReporter(
             self._engine,
             self._runtime.bus,
@@ -143,6 +142,7 @@ class Sidecar:
             settings.data_parallel_rank,
             description.process_start_unix_s,
             lambda: follower.status,
+            storage_pool=settings.storage_pool,
             interval_s=settings.load_interval_s,
         )
         health = Health(
@@ -154,10 +154,50 @@ class Sidecar:
             failures=settings.probe_failures,
             load_timeout_s=settings.load_timeout_s,
         )
-        self._follower = follower
         async with asyncio.TaskGroup() as group:
             for task in (follower.run(), load.run(), health.run(), self._follow_adapters()):
                 group.create_task(task)
+            if saved is not None:
+                group.create_task(saved.run(follower.whole_at, follower.moment))
+
+    def _new_follower(self, description: Description, source: EventSource | None) -> KvFollower:
+        settings = self._settings
+        agreement = None
+        if settings.prefix_hash_algorithm != "off":
+            agreement = Agreement(settings.prefix_hash_algorithm, settings.prefix_hash_seed)
+        return KvFollower(
+            self._context,
+            source,
+            description.layout,
+            self._publisher,
+            settings,
+            description.kv_blocks,
+            self._announce,
+            saved=self._saved,
+            observe=None if agreement is None else agreement.observe,
+        )
+
+    def _saved_mirror(
+        self, description: Description, source: EventSource | None
+    ) -> SavedMirror | None:
+        if source is None or source.replay is None:
+            return None
+        life = EngineLife(description.process_start_unix_s, source.replay)
+        return SavedMirror(self._runtime.bus, self._settings.endpoint_id, life, source.ring_batches)
+
+    async def _save_last(self) -> None:
+        """Leave the mirror of this moment to the next sidecar beside the same engine."""
+        if self._saved is None or self._follower is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                await self._saved.store(await self._follower.moment())
+
+    def _forget_stored(self) -> None:
+        """NATS may have come back without its objects."""
+        self._snapshots.forget()
+        if self._saved is not None:
+            self._saved.forget()
 
     async def _follow_adapters(self) -> None:
         """Register adapters that the engine loads and unloads while it runs."""
@@ -202,7 +242,5 @@ class Sidecar:
     def _position(self) -> Position | None:
         return None if self._follower is None else self._follower.position()
 
-    def _contents(self) -> Contents:
-        if self._follower is None:
-            raise BusUnavailable("the engine is not known yet")
-        return self._follower.contents()
+    async def _contents(self) -> Contents | None:
+        return None if self._follower is None else await self._follower.contents()

@@ -2,38 +2,35 @@
 
 Written when the blocks changed since the last one exceed a quarter of those held, or after
 `max_age_s` with any change, and when an indexer asks. A request is answered with the last snapshot
-when nothing has changed since; requests that come while one is written share the next.
+when nothing has changed since, unless it asks for a fresh one; requests that come while one is
+written share the next.
+
+Objects have a time to live in their bucket, so that those of endpoints that are gone go too; a
+snapshot without any change is written again before that.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from farsight import metrics as shared_metrics
 from farsight.bus import Bus
-from farsight.errors import BusUnavailable
+from farsight.errors import BadRecord, BusUnavailable
 from farsight.log import get_logger
-from farsight.subjects import KV_BUCKET, token
+from farsight.subjects import KV_BUCKET, OBJECT_TTL_S, token
 from services.sidecar import metrics
-from services.sidecar.changes import Tier
 from services.sidecar.holding import HeldKeys
 from services.sidecar.publisher import unix_ms
-from services.sidecar.wire import encode_snapshot, encode_snapshot_reply
+from services.sidecar.wire import encode_snapshot, encode_snapshot_reply, wants_fresh_snapshot
 
 log = get_logger(__name__)
 
 CHANGED_SHARE = 0.25
 MIN_CHANGED_BLOCKS = 1024
 CHECK_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """What an endpoint holds after delta `seq`, by tier."""
-
-    epoch: int
-    seq: int
-    held: Mapping[Tier, HeldKeys]
+RENEW_S = OBJECT_TTL_S[KV_BUCKET] * 0.4
+MAX_INLINE_BLOCKS = 32_768  # more are packed in a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +43,20 @@ class Position:
     block_count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What an endpoint holds at a position."""
+
+    position: Position
+    held: Sequence[HeldKeys]
+
+
 class Snapshots:
     """Snapshots of one endpoint.
 
     :param position: where the deltas are now; None while there is nothing to snapshot.
-    :param contents: the same instant with all keys.
+    :param contents: an instant with all keys; None where `position` is.
+    :param renew_s: age at which an unchanged snapshot is written again.
     """
 
     def __init__(
@@ -58,10 +64,11 @@ class Snapshots:
         bus: Bus,
         endpoint_id: str,
         position: Callable[[], Position | None],
-        contents: Callable[[], Contents],
+        contents: Callable[[], Awaitable[Contents | None]],
         *,
         max_age_s: float,
         min_interval_s: float,
+        renew_s: float = RENEW_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bus = bus
@@ -71,9 +78,12 @@ class Snapshots:
         self._contents = contents
         self._max_age_s = max_age_s
         self._min_interval_s = min_interval_s
+        self._renew_s = renew_s
         self._clock = clock
         self._last = Position(0, 0, 0, 0)
         self._last_at = float("-inf")
+        self._taken = 0  # snapshots whose contents were asked for, and the last that was stored
+        self._stored = 0
         self._writing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -81,30 +91,39 @@ class Snapshots:
         while True:
             await asyncio.sleep(CHECK_S)
             now = self._position()
-            if now is not None and self._is_due(now):
+            if now is not None and (trigger := self._due(now)):
                 try:
-                    await self._refresh("due")
+                    await self._refresh(trigger)
                 except BusUnavailable as error:
                     log.debug("snapshot not stored", extra={"error": str(error)})
 
-    def _is_due(self, now: Position) -> bool:
+    def _due(self, now: Position) -> str:
+        """What makes a snapshot due; empty when nothing does."""
+        age_s = self._clock() - self._last_at
         if (now.epoch, now.seq) == (self._last.epoch, self._last.seq):
-            return False
-        if self._clock() - self._last_at >= self._max_age_s:
-            return True
+            return "renewal" if age_s >= self._renew_s else ""
         before = self._last.changed_blocks if now.epoch == self._last.epoch else 0
         changed = now.changed_blocks - before
-        return changed > max(now.block_count * CHANGED_SHARE, MIN_CHANGED_BLOCKS)
+        many = max(now.block_count * CHANGED_SHARE, MIN_CHANGED_BLOCKS)
+        return "due" if age_s >= self._max_age_s or changed > many else ""
 
-    async def answer(self, _request: bytes) -> bytes:
+    async def answer(self, request: bytes) -> bytes:
         """Where a snapshot lies that is at least as new as this request.
 
         :raises BusUnavailable: there is none yet, or it could not be stored.
         """
+        try:
+            is_fresh = wants_fresh_snapshot(request)
+        except BadRecord as error:
+            shared_metrics.bad_records.labels("snapshot-request").inc()
+            raise BusUnavailable(str(error)) from error
         wanted = self._position()
         if wanted is None:
             raise BusUnavailable("the KV events are still being read")
-        while (self._last.epoch, self._last.seq) < (wanted.epoch, wanted.seq):
+        taken = self._taken
+        while (self._last.epoch, self._last.seq) < (wanted.epoch, wanted.seq) or (
+            is_fresh and self._stored <= taken
+        ):
             await self._refresh("request")
         return encode_snapshot_reply(self.object_name, self._last.epoch, self._last.seq)
 
@@ -122,12 +141,11 @@ class Snapshots:
 
     async def _write(self, trigger: str) -> None:
         await asyncio.sleep(self._last_at + self._min_interval_s - self._clock())
-        position = self._position()
-        if position is None:
+        taken = self._taken = self._taken + 1
+        contents = await self._contents()
+        if contents is None:
             raise BusUnavailable("the KV events are being read again")
-        contents = self._contents()
-        keys = {tier: await held.pack() for tier, held in contents.held.items()}
-        data = encode_snapshot(self._endpoint_id, contents.epoch, contents.seq, keys, unix_ms())
+        data = await self._pack(contents)
         try:
             await self._bus.put_object(KV_BUCKET, self.object_name, data)
         except BusUnavailable:
@@ -135,7 +153,16 @@ class Snapshots:
             raise
         metrics.snapshots.labels(trigger).inc()
         metrics.snapshot_bytes.set(len(data))
-        self._last, self._last_at = position, self._clock()
+        self._stored = taken
+        self._last, self._last_at = contents.position, self._clock()
+
+    async def _pack(self, contents: Contents) -> bytes:
+        def pack() -> bytes:
+            at = contents.position
+            return encode_snapshot(self._endpoint_id, at.epoch, at.seq, contents.held, unix_ms())
+
+        is_small = contents.position.block_count <= MAX_INLINE_BLOCKS
+        return pack() if is_small else await asyncio.to_thread(pack)
 
     def forget(self) -> None:
         """What was stored may be gone: the next request gets a new snapshot."""

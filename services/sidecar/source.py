@@ -20,6 +20,9 @@ Address = Annotated[str, Meta(max_length=1024)]
 _WILDCARD = re.compile(r"^tcp://(\*|0\.0\.0\.0|\[::\]|::)(?=:\d+$)")
 
 
+DEFAULT_RING_BATCHES = 10_000
+
+
 class _Published(Struct, frozen=True):
     """The publisher configuration of one rank as the engine tells it."""
 
@@ -27,14 +30,19 @@ class _Published(Struct, frozen=True):
     publisher: str | None = None
     endpoint: Address | None = None
     replay_endpoint: Address | None = None
+    buffer_steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EventSource:
-    """ZMQ addresses to connect to; `replay` is None when the engine offers no replay."""
+    """ZMQ addresses to connect to; `replay` is None when the engine offers no replay.
+
+    `ring_batches` is how many batches a replay reaches back.
+    """
 
     events: str
     replay: str | None
+    ring_batches: int = DEFAULT_RING_BATCHES
 
 
 def reachable(address: str, host: str) -> str:
@@ -77,4 +85,5 @@ def find(answer: bytes, rank: int, engine_url: str) -> EventSource | None:
         return None
     host = urlsplit(engine_url).hostname or "127.0.0.1"
     replay = reachable(found.replay_endpoint, host) if found.replay_endpoint else None
-    return EventSource(reachable(found.endpoint, host), replay)
+    ring_batches = max(found.buffer_steps or DEFAULT_RING_BATCHES, 1)
+    return EventSource(reachable(found.endpoint, host), replay, ring_batches)

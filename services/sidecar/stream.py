@@ -2,17 +2,21 @@
 
 Subscribe first, then replay from 0, then merge by sequence number. A gap is filled by a replay from
 the first missing batch. While nothing comes, the tail is checked: a replay from the last batch must
-begin with that batch, which finds batches that ZMQ dropped and an engine that restarted unseen.
+begin with that batch, which finds batches that ZMQ dropped and an engine that restarted unseen. A
+batch that comes live ends the check: it goes first, and its number shows what is missing before it.
 When check after check finds batches and none came live, the subscription is dead (the engine's
 publisher connects instead of binding, or its port cannot be reached): the mirror is always late.
 
-What cannot be repaired in place ends the epoch with Resync, and a new stream starts from 0.
+A stream may go on behind a batch that an earlier one has applied; the replay must begin with it.
+
+What cannot be repaired in place ends the epoch with Resync, and a new stream starts.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
 import zmq
@@ -39,6 +43,21 @@ class Resync(Exception):
         self.reason = reason
 
 
+class _LiveBatch(Exception):
+    """A published batch has arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePosition:
+    """How far an engine's batches have been applied: the next one, and the clock of the last."""
+
+    next_seq: int = 0
+    last_engine_unix_s: float | None = None
+
+
+BEGINNING = EnginePosition()
+
+
 class Sink(Protocol):
     """Who takes the batches. All methods are called from the stream's task."""
 
@@ -62,7 +81,12 @@ class Sink(Protocol):
 
 
 class KvStream:
-    """One subscription to one source."""
+    """One subscription to one source.
+
+    Whoever holds `still` sees a sink that stands still, with all that it took flushed.
+
+    :param start: what the sink has taken already.
+    """
 
     def __init__(
         self,
@@ -72,16 +96,23 @@ class KvStream:
         *,
         replay_timeout_s: float,
         tail_check_s: float,
+        start: EnginePosition = BEGINNING,
     ) -> None:
         self._context = context
         self._source = source
         self._sink = sink
         self._replay_timeout_s = replay_timeout_s
         self._tail_check_s = tail_check_s
-        self._next = 0
+        self._next = start.next_seq
+        self._last_engine_s = start.last_engine_unix_s
         self._last_live = -1
         self._silent_checks = 0
-        self._last_engine_s: float | None = None
+        self.still = asyncio.Lock()
+
+    @property
+    def position(self) -> EnginePosition:
+        """How far the sink has come."""
+        return EnginePosition(self._next, self._last_engine_s)
 
     async def run(self) -> NoReturn:
         """Follow until cancelled.
@@ -95,31 +126,52 @@ class KvStream:
                 if await inbox.wait(self._tail_check_s):
                     await self._drain(inbox)
                 else:
-                    await self._check_tail()
+                    await self._check_tail(inbox)
 
     async def _catch_up(self) -> None:
         if self._source.replay is None:
             self._sink.lose("no-replay")
             return
         try:
-            await self._replay(self._source.replay, 0)
+            async with aclosing(self._retained(self._source.replay, self._next - 1)) as slices:
+                await self._go_on(slices)
         except ReplaySilent as error:
             raise Resync("replay-silent") from error
 
-    async def _replay(self, address: str, start: int) -> None:
-        """Apply what the engine retains from `start` on, in slices of SLICE_S."""
-        async with aclosing(self._retained(address, start)) as slices:
-            async for frames in slices:
-                deadline = time.monotonic() + SLICE_S
-                for frame in frames:
-                    self._apply(frame)
-                    if time.monotonic() > deadline:
-                        await asyncio.sleep(0)
-                        deadline = time.monotonic() + SLICE_S
-                await self._sink.flush()
-
     def _retained(self, address: str, start: int) -> AsyncGenerator[list[Frame]]:
-        return replay(self._context, address, start, self._replay_timeout_s)
+        return replay(self._context, address, max(start, 0), self._replay_timeout_s)
+
+    async def _go_on(self, slices: AsyncIterable[list[Frame]]) -> None:
+        """Apply an answer that must begin with the last batch that was applied.
+
+        :raises Resync: it does not.
+        """
+        is_confirmed = self._next == 0
+        async for frames in slices:
+            if frames and not is_confirmed:
+                self._confirm(frames[0])
+                is_confirmed = True
+            async with self.still:
+                await self._apply_slice(frames)
+        if not is_confirmed:
+            raise Resync("engine-restarted")
+
+    async def _apply_slice(self, frames: Sequence[Frame]) -> None:
+        """Apply what is new, and flush it; yields after each SLICE_S."""
+        deadline = time.monotonic() + SLICE_S
+        for frame in frames:
+            if frame.seq >= self._next:
+                self._apply(frame)
+            if time.monotonic() > deadline:
+                await asyncio.sleep(0)
+                deadline = time.monotonic() + SLICE_S
+        await self._sink.flush()
+
+    def _confirm(self, frame: Frame) -> None:
+        if frame.seq >= self._next:
+            raise Resync("ring-overrun")
+        if frame.engine_unix_s != self._last_engine_s:
+            raise Resync("engine-restarted")
 
     def _apply(self, frame: Frame) -> None:
         if frame.seq != self._next:
@@ -130,16 +182,17 @@ class KvStream:
 
     async def _drain(self, inbox: Inbox) -> None:
         """Take what has come, for SLICE_S at most."""
-        deadline = time.monotonic() + SLICE_S
-        while (message := inbox.take()) is not None:
-            frame = parse_published(message)
-            if frame is None:
-                metrics.bad_batches.labels("frames").inc()
-            else:
-                await self._take(frame)
-            if time.monotonic() > deadline:
-                break
-        await self._sink.flush()
+        async with self.still:
+            deadline = time.monotonic() + SLICE_S
+            while (message := inbox.take()) is not None:
+                frame = parse_published(message)
+                if frame is None:
+                    metrics.bad_batches.labels("frames").inc()
+                else:
+                    await self._take(frame)
+                if time.monotonic() > deadline:
+                    break
+            await self._sink.flush()
         await asyncio.sleep(0)
 
     async def _take(self, frame: Frame) -> None:
@@ -167,40 +220,63 @@ class KvStream:
         log.warning("gap in KV events", extra={"missing": until - self._next, "from": self._next})
         if self._source.replay is not None:
             try:
-                await self._replay(self._source.replay, self._next)
+                async with aclosing(self._retained(self._source.replay, self._next)) as slices:
+                    async for frames in slices:
+                        await self._apply_slice(frames)
             except ReplaySilent as error:
                 raise Resync("replay-silent") from error
         if self._next < until:
             self._sink.lose("gap")
             self._next = until
 
-    async def _check_tail(self) -> None:
+    async def _check_tail(self, inbox: Inbox) -> None:
         """Ask for the last batch again, and with it for all that came after it."""
         if self._source.replay is None:
             return
-        confirmed = self._next == 0
         known = self._next
-        start = max(self._next - 1, 0)
         try:
-            async with aclosing(self._retained(self._source.replay, start)) as slices:
-                async for frames in slices:
-                    for frame in frames:
-                        confirmed = confirmed or self._is_last(frame)
-                        if not confirmed:
-                            raise Resync("engine-restarted")
-                        if frame.seq >= self._next:
-                            metrics.gaps.inc()
-                            self._apply(frame)
-                    await self._sink.flush()
+            async with (
+                aclosing(self._retained(self._source.replay, known - 1)) as answer,
+                aclosing(_while_quiet(answer, inbox)) as slices,
+            ):
+                await self._go_on(slices)
         except ReplaySilent:
             metrics.replays.labels("silent").inc()
-            return
-        if not confirmed:
-            raise Resync("engine-restarted")
-        self._silent_checks += self._next > known
+        except _LiveBatch:
+            pass
+        else:
+            self._silent_checks += self._next > known
+        metrics.gaps.inc(self._next - known)
         if self._silent_checks >= SILENT_CHECKS:
             self._sink.hears(False)
 
-    def _is_last(self, frame: Frame) -> bool:
-        """The batch is the last one that was applied, of the same engine process."""
-        return frame.seq == self._next - 1 and frame.engine_unix_s == self._last_engine_s
+
+async def _while_quiet(
+    answer: AsyncGenerator[list[Frame]], inbox: Inbox
+) -> AsyncGenerator[list[Frame]]:
+    """Slices of a replay, until a published batch arrives.
+
+    :raises _LiveBatch: one has.
+    """
+    live = asyncio.ensure_future(inbox.wait(None))
+    try:
+        while True:
+            next_slice = asyncio.ensure_future(_next(answer))
+            try:
+                await asyncio.wait({live, next_slice}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not next_slice.done():
+                    next_slice.cancel()
+                    await asyncio.wait({next_slice})
+            if live.done():
+                _ = next_slice.cancelled() or next_slice.exception()
+                raise _LiveBatch
+            if (frames := next_slice.result()) is None:
+                return
+            yield frames
+    finally:
+        live.cancel()
+
+
+async def _next(answer: AsyncGenerator[list[Frame]]) -> list[Frame] | None:
+    return await anext(answer, None)

@@ -4,16 +4,19 @@ While the engine's history is being replayed nothing is published; what is held 
 the first delta of the epoch.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from farsight.log import get_logger
 from services.sidecar import metrics
-from services.sidecar.changes import Action, Change, ChangeLog, Tier
-from services.sidecar.events import BadEvents, decode
+from services.sidecar.changes import ChangeLog, Tier
+from services.sidecar.events import BadEvents, Batch, decode
 from services.sidecar.frames import Frame
 from services.sidecar.holding import HeldKeys
+from services.sidecar.kv_groups import KvGroupRule
 from services.sidecar.mirror import Mirror
+from services.sidecar.mirror_state import MirrorState
 from services.sidecar.publisher import DeltaPublisher
 from services.sidecar.stream import Resync
 
@@ -49,12 +52,22 @@ class BadBatches:
 
 
 class Tracker:
-    """The sink of a KvStream for one epoch."""
+    """The sink of a KvStream for one epoch.
 
-    def __init__(self, mirror: Mirror, publisher: DeltaPublisher, bad: BadBatches) -> None:
+    :param observe: called with each decoded batch.
+    """
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        publisher: DeltaPublisher,
+        bad: BadBatches,
+        observe: Callable[[Batch], None] | None = None,
+    ) -> None:
         self._mirror = mirror
         self._publisher = publisher
         self._bad = bad
+        self._observe = observe
         self._log = ChangeLog()
         self._hears_live_events = True
         self.live = False
@@ -68,12 +81,26 @@ class Tracker:
 
     @property
     def block_count(self) -> int:
-        """Canonical blocks held, over all tiers."""
+        """Keys held, over all tiers and groups."""
         return self._mirror.block_count
 
-    def held(self) -> Mapping[Tier, HeldKeys]:
-        """Keys on each tier."""
-        return {tier: self._mirror.held(tier) for tier in Tier}
+    @property
+    def rules(self) -> tuple[KvGroupRule, ...]:
+        """Rules of the KV groups beside group 0."""
+        return self._mirror.kv_groups
+
+    @property
+    def without_prefix_group(self) -> bool:
+        """No group needs every block of a prefix: group 0 is empty."""
+        return self._mirror.without_prefix_group
+
+    def contents(self) -> list[HeldKeys]:
+        """A copy of all that is held; may run in a thread while no batch is applied."""
+        return self._mirror.contents()
+
+    def export(self) -> MirrorState:
+        """The mirror as data; on the terms of `contents`."""
+        return self._mirror.export()
 
     def apply(self, frame: Frame) -> None:
         """Take the next batch.
@@ -91,9 +118,11 @@ class Tracker:
         metrics.batches.inc()
         if batch.unknown:
             metrics.ignored_events.labels("tag").inc(batch.unknown)
-        for event in batch.events:
-            metrics.events.labels(event.kind).inc()
-            self._mirror.apply(event, self._log)
+        for kind, count in batch.kind_counts.items():
+            metrics.events.labels(kind.name.lower()).inc(count)
+        self._mirror.apply(batch, self._log)
+        if self._observe is not None:
+            self._observe(batch)
 
     def lose(self, reason: str) -> None:
         """Batches before the next one are missing for good."""
@@ -111,18 +140,17 @@ class Tracker:
         changes = self._log.take()
         if changes and self.live:
             await self._publisher.send(changes)
-        self._export()
+        self._count()
 
     async def caught_up(self) -> None:
         """Publish all that is held as the start of the epoch."""
         self._log.take()
-        packed = {tier: await held.pack() for tier, held in self.held().items()}
-        changes = [Change(Action.STORE, tier, keys) for tier, keys in packed.items() if keys]
+        await asyncio.to_thread(self._mirror.announce, self._log)
         self.live = True
-        await self._publisher.send(changes)
-        self._export()
+        await self._publisher.send(self._log.take())
+        self._count()
 
-    def _export(self) -> None:
+    def _count(self) -> None:
         for tier in Tier:
             metrics.mirror_blocks.labels(tier.name.lower()).set(self._mirror.held_count(tier))
         for reason, count in self._mirror.take_ignored().items():

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from farsight.keys import CANONICAL_BLOCK_TOKENS, Keys, Tokens, chain, salt_extras, seed_of
+from farsight.extras import prompt_extras
+from farsight.keys import CANONICAL_BLOCK_TOKENS, Keys, Tokens, chain, seed_of
 from sim.emulator.answers import Answers
 from sim.emulator.errors import unknown_model
 from sim.emulator.parse import Ask, room_for
@@ -57,4 +58,9 @@ class Jobs:
 
     def _keys(self, tokens: Tokens, adapter: Adapter | None, cache_salt: str) -> Keys:
         seed = self._seeds[adapter.name if adapter else ""]
-        return chain(seed, tokens, CANONICAL_BLOCK_TOKENS, salt_extras(cache_salt))
+        return chain(
+            seed,
+            tokens,
+            CANONICAL_BLOCK_TOKENS,
+            prompt_extras(cache_salt, (), CANONICAL_BLOCK_TOKENS),
+        )

@@ -95,6 +95,8 @@ class FakeEngine:
         self.process_start_s = 1000.0
         self.port = 0
         self.replays = 0
+        self.answers_replays = asyncio.Event()
+        self.answers_replays.set()
         self._with_events = with_events
         self._ring: deque[tuple[int, bytes]] = deque(maxlen=ring_batches)
         self._seq = 0
@@ -196,6 +198,7 @@ class FakeEngine:
         while True:
             client, _, start = await self._router.recv_multipart()
             self.replays += 1
+            await self.answers_replays.wait()
             for seq, body in list(self._ring):
                 if seq >= int.from_bytes(start, "big"):
                     answer = [client, b"", b"kv@fake@tiny", seq.to_bytes(8, "big"), body]

@@ -2,10 +2,13 @@
 
 import asyncio
 
+import nats
 import pytest
+from nats.js.api import ObjectStoreConfig
 
 from farsight.bus import Bus
 from farsight.errors import BadRecord, BusUnavailable
+from farsight.subjects import KV_BUCKET, OBJECT_TTL_S
 
 
 async def test_subscribers_get_what_is_published(bus: Bus) -> None:
@@ -63,6 +66,52 @@ async def test_objects_are_replaced_and_bounded(bus: Bus) -> None:
     assert await bus.get_object("test-bucket", "other", 10) is None
     with pytest.raises(BadRecord, match="300000 bytes"):
         await bus.get_object("test-bucket", "name", 1000)
+
+
+async def test_large_objects_arrive_whole(bus: Bus) -> None:
+    """Many chunks, in order; an empty object is no missing one."""
+    data = b"".join(i.to_bytes(4, "little") for i in range(1_000_000))
+    await bus.put_object("test-bucket", "large", data)
+    await bus.put_object("test-bucket", "empty", b"")
+
+    assert await bus.get_object("test-bucket", "large", len(data)) == data
+    assert await bus.get_object("test-bucket", "empty", 10) == b""
+
+
+async def test_an_object_may_be_replaced_while_it_is_read(bus: Bus) -> None:
+    """Readers get one of the versions, whole."""
+    versions = [bytes([version]) * 500_000 for version in range(20)]
+    await bus.put_object("test-bucket", "name", versions[0])
+
+    async def write() -> None:
+        for version in versions:
+            await bus.put_object("test-bucket", "name", version)
+
+    async def read() -> None:
+        while not writing.done():
+            assert await bus.get_object("test-bucket", "name", 1_000_000) in versions
+
+    writing = asyncio.create_task(write())
+    await asyncio.gather(*(read() for _ in range(4)))
+    await writing
+
+
+async def test_buckets_of_endpoints_forget_by_themselves(bus: Bus, nats_url: str) -> None:
+    """The bucket is made with a time to live; one that has another stays as it is."""
+    client = await nats.connect(nats_url)
+    js = client.jetstream()
+    await bus.put_object(KV_BUCKET, "name", b"x")
+    assert (await (await js.object_store(KV_BUCKET)).status()).ttl == OBJECT_TTL_S[KV_BUCKET]
+
+    await bus.purge()
+    await js.create_object_store(KV_BUCKET, ObjectStoreConfig(ttl=0.5))
+    await bus.put_object(KV_BUCKET, "name", b"x")
+    assert (await (await js.object_store(KV_BUCKET)).status()).ttl == 0.5
+
+    async with asyncio.timeout(10):
+        while await bus.list_objects(KV_BUCKET):  # noqa: ASYNC110 # NATS is another process
+            await asyncio.sleep(0.1)
+    await client.close()
 
 
 async def test_streams_are_read_again_from_the_start(bus: Bus) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from farsight import keys
 from farsight.errors import InvalidField
+from farsight.extras import prompt_extras
 
 SEED = keys.seed_of("llama-3-8b", "", 16)
 UINT64 = st.integers(0, 2**64 - 1)
@@ -30,7 +31,7 @@ def reference_chain(
 
 def test_golden_vectors() -> None:
     """Seeds, extras and keys are these constants for ever: fleets of mixed versions share them."""
-    salted = keys.salt_extras("tenant-a")
+    salted = prompt_extras("tenant-a", (), 16)
 
     assert keys.seed_of("llama-3-8b", "", 16) == GOLDEN["seed"]
     assert keys.seed_of("llama-3-8b", "sql", 16) == GOLDEN["seed with adapter"]
@@ -112,8 +113,8 @@ def test_a_salt_changes_every_key_of_a_prompt() -> None:
     """The salt marks block 0 and the chain carries it on; no salt is no extra."""
     tokens = np.arange(64, dtype=np.uint32)
 
-    plain = keys.chain(SEED, tokens, 16, keys.salt_extras(""))
-    salted = keys.chain(SEED, tokens, 16, keys.salt_extras("tenant-a"))
+    plain = keys.chain(SEED, tokens, 16, prompt_extras("", (), 16))
+    salted = keys.chain(SEED, tokens, 16, prompt_extras("tenant-a", (), 16))
 
     assert plain.tolist() == keys.chain(SEED, tokens, 16).tolist()
     assert not np.isin(salted, plain).any()

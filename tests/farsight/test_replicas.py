@@ -219,7 +219,7 @@ async def test_new_replicas_are_connected_to_before_the_first_call(pool: Pool) -
     """The first request does not wait for a connection."""
     async with replicas(1) as (one,):
         pool.use(one.address)
-        (channel,) = pool.replicas._channels.values()
+        (channel,) = pool.replicas._connections._channels.values()
 
         await eventually(lambda: channel.get_state() is grpc.ChannelConnectivity.READY)
 

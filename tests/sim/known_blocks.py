@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from sim.engine.engines import Engines
 from sim.engine.layout import DEVICE, HOST, STORAGE
 from sim.replica import Replica
+from tests.farsight.index.loading import finish
 
 Held = Mapping[int, frozenset[int]]
 
@@ -26,4 +27,5 @@ def held(engines: Engines, pod: int) -> Held:
 def known(replica: Replica, endpoint_id: str) -> Held:
     """The same, as a router's index has it."""
     replica.index.check_integrity()
-    return {tier: frozenset(keys.tolist()) for tier, keys in replica.index.dump(endpoint_id)[2]}
+    parts = finish(replica.index.dump(endpoint_id)).parts
+    return {tier: frozenset(keys.tolist()) for tier, group, keys in parts if group == 0}

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from farsight.errors import UnknownModel
+from farsight.index.match import Confidence
+from farsight.pb.events_pb2 import KvDoubt
 from farsight.pb.router_pb2 import Finished, ReportEvent
 from services.router.route import MIN_LEASE_S
 from sim.environment import Environment
@@ -144,3 +146,36 @@ async def test_without_a_pod_there_is_no_verdict() -> None:
     assert await wired.control.decide(asked(1)) is None
     with pytest.raises(UnknownModel):
         await wired.control.decide(replace(asked(2), model="another"))
+
+
+async def test_a_router_expects_its_prompts_at_once_and_the_others_when_they_are_told() -> None:
+    """The pod has begun none of them: nothing but the decision stands for them."""
+    wired = Wired(Environment(routers=2, announce_interval_s=0.02), policy="precise-prefix")
+
+    first = await wired.decide(0)
+    again = await wired.decide(2)
+    other = await wired.decide(1, seed=2)
+    await wired.pass_time(0.05)
+    told = [await wired.decide(number, seed) for number, seed in ((1, 1), (0, 2))]
+
+    assert (first.cached_tokens, max(again.cached_tokens)) == ((0, 0), 304)
+    assert again.pods[0] == first.pods[0]
+    assert max(other.cached_tokens) == 0
+    assert [max(verdict.cached_tokens) for verdict in told] == [304, 304]
+
+
+async def test_a_doubt_of_one_router_reaches_every_index() -> None:
+    """Which asks for a snapshot and is exact again."""
+    wired = Wired(Environment(routers=2))
+    replicas, endpoint_id = wired.control.replicas, wired.pods.ids[0]
+    await wired.pass_time(1.5)
+
+    doubt = KvDoubt(endpoint_id=endpoint_id, epoch=wired.pods.epochs[0], router_id="router-0")
+    replicas[0].parts.audit._doubts.append(doubt)
+    seen = set()
+    for _ in range(200):
+        await wired.pass_time(0.01)
+        seen |= {(i, r.index.report()[0].confidence) for i, r in enumerate(replicas)}
+
+    assert {(0, Confidence.DEGRADED), (1, Confidence.DEGRADED)} <= seen
+    assert [r.index.report()[0].confidence for r in replicas] == [Confidence.EXACT] * 2

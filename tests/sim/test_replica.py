@@ -40,6 +40,7 @@ def test_its_settings_are_those_of_the_service() -> None:
     assert shipped.inhibit_s == replica.INHIBIT_S
     assert shipped.reservation_lease_s == replica.LEASE_S
     assert shipped.default_output_tokens == replica.DEFAULT_OUTPUT_TOKENS
+    assert shipped.speculative_s == replica.SPECULATIVE_S
 
 
 async def test_it_decides_with_the_profile_of_its_policy() -> None:

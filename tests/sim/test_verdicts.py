@@ -80,10 +80,14 @@ def test_a_router_that_ignores_prefixes_loses_where_they_do_not_fit_everywhere(s
 
 
 def test_a_router_that_hears_nothing_of_caches_any_more_gets_worse() -> None:
-    """The same profile with every KV delta and snapshot a minute late."""
-    late = replace(REPORTED, delta_delay_s=60.0, snapshot_delay_s=60.0)
+    """The same profile with every KV delta and snapshot ten minutes late.
+
+    Prefixes return more seldom than prompts on their way can stand in for an index.
+    """
+    late = replace(REPORTED, delta_delay_s=600.0, snapshot_delay_s=600.0)
+    load = hot_prefixes(1, per_s=1.5)
     ttft_s = [
-        ttft_p90_s(play(offered(hot_prefixes(1)), [engine(6000)] * 3, "precise-prefix", around))
+        ttft_p90_s(play(offered(load), [engine(6000)] * 3, "precise-prefix", around))
         for around in (REPORTED, late)
     ]
 

@@ -21,6 +21,10 @@ from farsight.cli.app import run
         (["route", "--model", "m", "--tokens", "4294967296"], "--tokens: expected ids"),
         (["route", "--model", "m", "--chat-file", "/nowhere"], "does not exist"),
         (["route", "--model", "m", "--slo-ttft-ms", "soon", "--text", "a"], "a valid number"),
+        (["index", "dance"], "No such command 'dance'"),
+        (["index", "diff", "a b"], "ENDPOINT: expected"),
+        (["index", "diff", "--nats", "nonsense"], "--nats: expected nats://host:port"),
+        (["index", "dump"], "Missing argument 'ENDPOINT'"),
     ],
 )
 def test_bad_arguments(
@@ -54,4 +58,4 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
     shown = capsys.readouterr().out
     assert exit_code == 0
-    assert all(command in shown for command in ("status", "route", "top"))
+    assert all(command in shown for command in ("status", "route", "top", "index"))

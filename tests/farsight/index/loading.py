@@ -1,19 +1,30 @@
-"""Runs the load of a snapshot one pause at a time, without an event loop."""
+"""Runs what an index does one pause at a time, without an event loop."""
 
 from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Result = TypeVar("Result")
 
 
-def step(running: Awaitable[bool]) -> bool | None:
-    """Run a load to its next pause; its result when it is done, None before."""
+@dataclass(frozen=True, slots=True)
+class Done(Generic[Result]):
+    """What came out at the end."""
+
+    result: Result
+
+
+def step(running: Awaitable[Result]) -> Done[Result] | None:
+    """Run to the next pause; None before the end."""
     try:
         next(iter(running.__await__()))
-    except StopIteration as done:
-        return bool(done.value)
+    except StopIteration as stop:
+        return Done(stop.value)
     return None
 
 
-def finish(running: Awaitable[bool]) -> bool:
-    """Run a load to its end; its result."""
-    while (synced := step(running)) is None:
+def finish(running: Awaitable[Result]) -> Result:
+    """Run to the end."""
+    while (done := step(running)) is None:
         pass
-    return synced
+    return done.result

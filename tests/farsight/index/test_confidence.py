@@ -3,8 +3,7 @@
 import numpy as np
 
 from farsight.index.match import Confidence
-from farsight.index.source import HEARTBEAT_LIMIT_S, IN_FLIGHT_GRACE_S
-from farsight.index.standings import MAX_AGE_MS
+from farsight.index.standings import HEARTBEAT_LIMIT_S, IN_FLIGHT_GRACE_S, MAX_AGE_MS
 from farsight.pb import types_pb2
 from tests.farsight.index.loading import finish
 from tests.farsight.index.messages import (

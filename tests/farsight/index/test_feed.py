@@ -1,111 +1,29 @@
 """The index fed by a real NATS, with scripted sidecars on the other side."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from farsight import bus as bus_module
 from farsight import metrics, subjects
 from farsight.bus import Bus
 from farsight.index import feed as feed_module
-from farsight.index.feed import IndexFeed, deltas_total, resyncs_total
-from farsight.index.match import Confidence
-from farsight.pb.events_pb2 import KvDelta, KvSnapshotReply, KvSnapshotRequest
-from tests.farsight.index.messages import Cache
+from farsight.index import snapshots
+from farsight.index.feed import deltas_total
+from farsight.index.snapshots import resyncs_total
+from farsight.pb.events_pb2 import KvDelta, KvDoubt
+from tests.conftest import free_port, launch_nats, stop, wait_for_port
+from tests.farsight.index.messages import REMOVE, Cache, change
+from tests.farsight.index.sidecars import Sidecar, feeding, is_exact
 from tests.waiting import eventually
-
-HEARTBEAT_S = 0.05
-
-
-class Sidecar:
-    """A cache that is told of over NATS."""
-
-    def __init__(self, bus: Bus, endpoint_id: str = "a") -> None:
-        self._bus = bus
-        self.cache = Cache(endpoint_id)
-        self.asked_by: list[str] = []
-        self.subject = subjects.delta(endpoint_id)
-
-    async def send(self, delta: KvDelta) -> None:
-        """Publish a delta."""
-        assert await self._bus.publish(self.subject, delta.SerializeToString())
-
-    async def heartbeat(self) -> None:
-        """Publish a load message."""
-        name = self.cache.endpoint_id
-        await self._bus.publish(subjects.load(name), self.cache.heartbeat().SerializeToString())
-
-    async def store_snapshot(self) -> KvSnapshotReply:
-        """Put the whole cache into the object store."""
-        snapshot = self.cache.snapshot()
-        name = subjects.token(self.cache.endpoint_id)
-        await self._bus.put_object(subjects.KV_BUCKET, name, snapshot.SerializeToString())
-        return KvSnapshotReply(object_name=name, epoch=snapshot.epoch, seq=snapshot.seq)
-
-    async def answer(self, request: bytes) -> bytes:
-        """A snapshot for whom asks."""
-        self.asked_by.append(KvSnapshotRequest.FromString(request).replica_id)
-        return (await self.store_snapshot()).SerializeToString()
-
-    async def beat(self) -> None:
-        """Heartbeats for ever."""
-        while True:
-            await self.heartbeat()
-            await asyncio.sleep(HEARTBEAT_S)
-
-    @contextlib.asynccontextmanager
-    async def alive(self) -> AsyncIterator["Sidecar"]:
-        """Beats and answers."""
-        served = self._bus.serve(subjects.snapshot(self.cache.endpoint_id), self.answer)
-        async with asyncio.TaskGroup() as tasks:
-            beating = tasks.create_task(self.beat())
-            try:
-                yield self
-            finally:
-                beating.cancel()
-                await served.close()
-
-
-@contextlib.asynccontextmanager
-async def feeding(nats_url: str, replica_id: str = "indexer-1") -> AsyncIterator[IndexFeed]:
-    """An index of its own connection, already subscribed."""
-    bus = Bus(nats_url)
-    feed = IndexFeed(bus, replica_id)
-    running = asyncio.create_task(feed.run())
-    await asyncio.sleep(0)
-    await bus.run()
-    await bus.flush()
-    try:
-        yield feed
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-        await bus.close()
 
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests that nobody answers are given up soon."""
-    monkeypatch.setattr(feed_module, "SNAPSHOT_REQUEST_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(feed_module, "SNAPSHOT_RETRY_S", 0.05)
-
-
-def agrees(feed: IndexFeed, cache: Cache) -> bool:
-    """The index holds what the endpoint holds."""
-    known = {s.endpoint_id: s for s in feed.index.report()}
-    source = known.get(cache.endpoint_id)
-    if source is None or (source.epoch, source.applied_seq) != (cache.epoch, cache.seq):
-        return False
-    held = feed.index.dump(cache.endpoint_id)[2]
-    return {tier: frozenset(keys.tolist()) for tier, keys in held} == cache.held
-
-
-def is_exact(feed: IndexFeed, cache: Cache) -> bool:
-    """It does, and says so."""
-    states = {s.endpoint_id: s.confidence for s in feed.index.report()}
-    return states.get(cache.endpoint_id) is Confidence.EXACT and agrees(feed, cache)
+    monkeypatch.setattr(snapshots, "SNAPSHOT_REQUEST_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(snapshots, "SNAPSHOT_RETRY_S", 0.05)
 
 
 def count(result: str) -> float:
@@ -299,3 +217,91 @@ async def test_silent_endpoints_are_forgotten(
         await eventually(lambda: len(feed.index.report()) == 1)
 
         await eventually(lambda: feed.index.report() == [])
+
+
+async def test_late_and_duplicated_deltas_change_nothing(bus: Bus, nats_url: str) -> None:
+    """Every message twice, the old ones again later: nobody is asked, and all is as it was."""
+    late = deltas_total.labels("late")
+    before = late._value.get()
+
+    async with feeding(nats_url) as feed, Sidecar(bus).alive() as sidecar:
+        deltas = [sidecar.cache.store(key) for key in range(1, 20)]
+        deltas += [sidecar.cache.tell(change(REMOVE, [key])) for key in range(1, 10)]
+        for delta in deltas:
+            await sidecar.send(delta)
+            await sidecar.send(delta)
+        for delta in deltas[::-1]:
+            await sidecar.send(delta)
+        await eventually(lambda: late._value.get() == before + 2 * len(deltas))
+
+        assert is_exact(feed, sidecar.cache)
+        assert sidecar.asked_by == []
+
+
+async def test_deltas_in_another_order_are_put_in_order(bus: Bus, nats_url: str) -> None:
+    """What comes too early waits for what is missing."""
+    async with feeding(nats_url) as feed, Sidecar(bus).alive() as sidecar:
+        deltas = [sidecar.cache.store(key) for key in range(1, 40)]
+        for at in range(0, len(deltas), 3):
+            for delta in deltas[at : at + 3][::-1]:
+                await sidecar.send(delta)
+
+        await eventually(lambda: is_exact(feed, sidecar.cache))
+
+
+async def test_what_was_lost_while_nats_was_away_is_repaired(tmp_path: Path) -> None:
+    """Deltas that nobody could send show as a gap when it is back; a snapshot closes it."""
+    port = free_port()
+    url = f"nats://127.0.0.1:{port}"
+    nats = launch_nats(port, tmp_path)
+    try:
+        await asyncio.to_thread(wait_for_port, port, nats)
+        bus = Bus(url)
+        await bus.run()
+        async with feeding(url) as feed, Sidecar(bus).alive() as sidecar:
+            await sidecar.send(sidecar.cache.store(1))
+            await eventually(lambda: is_exact(feed, sidecar.cache))
+
+            stop(nats)
+            await eventually(lambda: not bus.connected)
+            sidecar.cache.store(2)
+            nats = launch_nats(port, tmp_path)
+            await eventually(lambda: bus.connected)
+            await sidecar.send(sidecar.cache.store(3))
+
+            await eventually(lambda: is_exact(feed, sidecar.cache))
+            assert sidecar.asked_by != []
+        await bus.close()
+    finally:
+        stop(nats)
+
+
+async def test_a_doubt_forces_a_fresh_snapshot(bus: Bus, nats_url: str) -> None:
+    """What a router doubts is DEGRADED until the sidecar has written its mirror anew."""
+    async with feeding(nats_url) as feed, Sidecar(bus).alive() as sidecar:
+        await sidecar.send(sidecar.cache.store(1, 2))
+        await eventually(lambda: is_exact(feed, sidecar.cache))
+
+        doubt = KvDoubt(endpoint_id="a", epoch=1, router_id="r1", mean_error_tokens=200)
+        await bus.publish(subjects.doubt("a"), doubt.SerializeToString())
+        await eventually(lambda: bool(sidecar.asked_by))
+
+        assert sidecar.was_fresh
+        await eventually(lambda: is_exact(feed, sidecar.cache))
+
+
+async def test_a_queue_that_is_full_is_a_counted_loss_and_is_repaired(
+    bus: Bus, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages past the bound are dropped; the gap that they leave is closed by a snapshot."""
+    monkeypatch.setattr(bus_module, "PENDING_MESSAGES", 4)
+    dropped = metrics.bus_dropped.labels("slow-consumer")
+    before = dropped._value.get()
+
+    async with feeding(nats_url) as feed, Sidecar(bus).alive() as sidecar:
+        for key in range(1, 500):
+            await sidecar.send(sidecar.cache.store(key))
+        await eventually(lambda: dropped._value.get() > before)
+
+        await eventually(lambda: is_exact(feed, sidecar.cache))
+        assert sidecar.asked_by != []

@@ -3,7 +3,7 @@
 import pytest
 
 from farsight.errors import InvalidField
-from farsight.index.source import MAX_PENDING_DELTAS
+from farsight.index.match import Confidence
 from farsight.pb import types_pb2
 from farsight.pb.events_pb2 import KvDelta, KvSnapshot, Load, TierKeys
 from tests.farsight.index.loading import finish
@@ -70,15 +70,21 @@ def test_endpoints_and_held_deltas_are_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past the limits, endpoints are refused and the oldest held deltas dropped."""
-    monkeypatch.setattr("farsight.index.state.MAX_ENDPOINTS", 2)
+    monkeypatch.setattr("farsight.index.sources.MAX_ENDPOINTS", 2)
     for name in "ab":
         world.hear(Cache(name))
     with pytest.raises(InvalidField, match="at most 2"):
         world.hear(Cache("c"))
 
-    for seq in range(2, MAX_PENDING_DELTAS + 12):
+    monkeypatch.setattr("farsight.index.pending.MAX_BYTES", 8192)
+    for seq in range(2, 100):
         world.index.apply(KvDelta(endpoint_id="a", epoch=1, seq=seq))
-    reaching, short = (KvSnapshot(endpoint_id="a", epoch=1, seq=seq) for seq in (11, 10))
+    source = world.index.parts.sources.named("a")
+    kept = 8192 // 256 * 7 // 8
+    assert source.pending.size_bytes <= 8192
+    reaching, short = (KvSnapshot(endpoint_id="a", epoch=1, seq=99 - n) for n in (kept, kept + 4))
 
     assert not finish(world.index.replace(short))
+    assert world.confidence()[0] is Confidence.DEGRADED
     assert finish(world.index.replace(reaching))
+    assert world.confidence() == EXACT

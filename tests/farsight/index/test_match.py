@@ -62,7 +62,7 @@ def test_unknown_tiers_count_as_nothing(world: World, cache: Cache) -> None:
 async def test_a_dump_of_a_stranger_names_the_field(world: World) -> None:
     """Which endpoints are known is in the message."""
     with pytest.raises(InvalidField) as refused:
-        world.index.dump("a")
+        await world.index.dump("a")
 
     assert refused.value.field == "endpoint_id"
 

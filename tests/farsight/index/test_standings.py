@@ -1,13 +1,14 @@
 """The columns of a match say of every endpoint what its source says, whatever has happened."""
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import invariant
 
 from farsight.index.match import Confidence
-from farsight.index.source import HEARTBEAT_LIMIT_S, IN_FLIGHT_GRACE_S
-from farsight.index.standings import MAX_AGE_MS
-from farsight.index.state import MAX_ROSTERS, KvIndex
+from farsight.index.sources import MAX_ROSTERS
+from farsight.index.standings import HEARTBEAT_LIMIT_S, IN_FLIGHT_GRACE_S, MAX_AGE_MS
+from farsight.index.state import KvIndex
 from tests.farsight.index.loading import finish, step
 from tests.farsight.index.messages import Cache, key_array
 from tests.farsight.index.test_property import Fleet
@@ -41,7 +42,7 @@ class Columns(Fleet):
             assert columns(self.index, name, "unknown") == {name: told[name]}
 
 
-TestColumns = Columns.TestCase
+TestColumns = pytest.mark.timeout(120)(Columns.TestCase)
 TestColumns.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 

@@ -107,11 +107,11 @@ def test_deltas_flow_while_a_snapshot_loads(world: World) -> None:
     cache.store(9000)
     loading = world.index.replace(cache.snapshot())
 
-    while (synced := step(loading)) is None:
+    while (done := step(loading)) is None:
         world.index.apply(cache.tell(change(REMOVE, [cache.seq]), change(STORE, [50_000])))
         world.hear(cache)
 
-    assert synced
+    assert done.result
     assert world.confidence() == EXACT
     assert world.held() == cache.held
 

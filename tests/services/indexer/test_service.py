@@ -135,16 +135,20 @@ async def test_dump_of_a_stranger_names_the_field(
     assert "'a', 'b'" in str(refused.value.details())
 
 
-async def test_status_tells_of_every_source(stub: "index_pb2_grpc.IndexAsyncStub") -> None:
+async def test_status_tells_of_every_source(
+    stub: "index_pb2_grpc.IndexAsyncStub", index: KvIndex
+) -> None:
     """Who answers, how big the index is, and each endpoint with its reason."""
     reply = await stub.Status(IndexStatusRequest())
 
     assert reply.replica_id == "indexer-1"
     assert reply.distinct_blocks == 2
     assert reply.table_bytes > 0
+    assert reply.budget_bytes == index.budget_bytes > 0
     known, unknown = reply.sources
     assert (known.endpoint_id, known.confidence) == ("a", types_pb2.CONFIDENCE_EXACT)
     assert (known.epoch, known.applied_seq, known.announced_seq) == (1, 1, 1)
-    assert (known.device_blocks, known.host_blocks, known.reason) == (2, 1, "")
+    assert (known.device_blocks, known.host_blocks, known.storage_blocks) == (2, 1, 2)
+    assert (known.storage_pool, known.reason) == ("", "")
     assert (unknown.endpoint_id, unknown.reason) == ("b", "waiting for a snapshot")
     assert (unknown.applied_seq, unknown.announced_seq) == (0, 1)

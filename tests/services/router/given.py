@@ -19,6 +19,7 @@ from farsight.pb.events_pb2 import InFlightDelta
 from farsight.pb.records_pb2 import EndpointRecord
 from farsight.replicas import ReplicasAway
 from services.router.approximate import ApproximateMemory
+from services.router.audit import Audit
 from services.router.candidates import Candidates, RequestView
 from services.router.decisions import OpenDecision
 from services.router.fleet import Fleet
@@ -31,7 +32,9 @@ from services.router.prompts import Prompt, Prompts, RouteCall
 from services.router.reservations import Reservations
 from services.router.roster import Roster, endpoint_of
 from services.router.route import RouterParts
+from services.router.routed import RoutedPrompts
 from services.router.samples import SampleSender
+from services.router.speculative import SpeculativePrompts
 from services.router.tokenizers import Tokenizers
 
 MODEL = "m"
@@ -197,7 +200,8 @@ def parts(
     clock = clock or Clock()
     fleet = Fleet(2.0, clock)
     fleet.update(stored(*records))
-    memory = ApproximateMemory(1000)
+    routed = routed_prompts(fleet, clock)
+    audit = Audit("r1", unix_ms)
     known = {r.endpoint_id: (0, 0, 0) for r in records}
     reservations = Reservations("r1", 600, clock)
     lengths = OutputLengths(128)
@@ -205,14 +209,26 @@ def parts(
     return RouterParts(
         fleet=fleet,
         prompts=Prompts(Tokenizers(), {}),
-        prefixes=PrefixLookup(index or ScriptedIndex(known), memory),
+        prefixes=PrefixLookup(index or ScriptedIndex(known), routed),
         forecaster=Forecaster(predictor or ScriptedPredictor()),
         reservations=reservations,
         profiles=Profiles(profile),
         lengths=lengths,
-        outcomes=Outcomes(fleet, reservations, memory, lengths, samples, unix_ms),
+        outcomes=Outcomes(fleet, reservations, routed, audit, lengths, samples, unix_ms),
+        routed=routed,
+        audit=audit,
         random=Random(1),
     )
+
+
+def routed_prompts(
+    fleet: Fleet | None = None, clock: Clock | None = None, speculative_s: float = 2.0
+) -> RoutedPrompts:
+    """What replica r1 remembers of routed prompts: 1,000 blocks of each endpoint."""
+    clock = clock or Clock()
+    fleet = fleet or Fleet(2.0, clock)
+    speculative = SpeculativePrompts(speculative_s, clock)
+    return RoutedPrompts("r1", fleet, ApproximateMemory(1000), speculative)
 
 
 def told(made: Reservations, full: bool = False) -> InFlightDelta:
@@ -239,6 +255,8 @@ def opened(
         matrix=np.arange(count * 12, dtype=np.float32).reshape(count, 12),
         quantiles_ms=np.tile(np.array([100, 150, 10, 15], np.float32), (count, 1)),
         cached_tokens=(32, *(0,) * (count - 1)),
+        indexed_tokens=(32, *(0,) * (count - 1)),
+        confidence=(Confidence.EXACT,) * count,
         prompt_tokens=100,
         bundle_version=3,
         decision_ms=1.5,

@@ -51,7 +51,7 @@ def test_the_bound_holds(prompts: list[tuple[int, int]]) -> None:
 
         held = sum(t.stats.distinct_keys for t in memory._tables)
         assert held <= 64
-        assert memory.match(keys, ("a",)).tolist() == [min(blocks, 32)]
+        assert memory.match(keys, ("a",)).tolist() == [min(blocks, 21)]
         for table in memory._tables:
             table.check_integrity()
 
@@ -88,6 +88,28 @@ def test_all_endpoints_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
         for endpoint in range(50):
             memory.routed(f"e{endpoint}", prompt(20, start=(endpoint * 10 + i) * 1000))
 
-    held = sum(len(k) for r in memory._routed.values() for half in r.keys for k in half)
+    held = sum(len(k) for r in memory._routed.values() for part in r.keys for k in part)
     assert held <= 1000
-    assert memory.match(prompt(20, start=9000), ("e0",)).tolist() == [9]
+    assert memory.match(prompt(20, start=9000), ("e0",)).tolist() == [6]
+
+
+def test_what_is_forgotten_goes_a_little_with_each_call() -> None:
+    """A slot is given to another endpoint when nothing of the one that left is in it any more."""
+    memory = ApproximateMemory(3000)
+    memory.routed("a", prompt(900))
+    memory.routed("a", prompt(700, start=10**6))
+    memory.routed("b", prompt(1, start=2 * 10**6))
+
+    memory.forget("a")
+    at_once = memory.match(prompt(900), ("a", "b")).tolist()
+    left = sum(table.stats.distinct_keys for table in memory._tables)
+    memory.routed("c", prompt(5))
+    for _ in range(10):
+        memory.routed("b", prompt(1, start=2 * 10**6))
+    memory.routed("d", prompt(5))
+
+    assert at_once == [0, 0]
+    assert left > 1
+    assert sum(table.stats.distinct_keys for table in memory._tables) == 6
+    assert memory.match(prompt(900), ("a", "b", "c", "d")).tolist() == [0, 0, 5, 5]
+    assert memory._slots == 3

@@ -1,19 +1,26 @@
 """What reports do to reservations, samples, health and statistics."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from farsight.keys import chain
+from farsight.latency.features import FEATURE_COUNT
 from farsight.pb.events_pb2 import Sample
 from farsight.pb.router_pb2 import EndpointFailed, Finished, FirstToken, Progress, ReportEvent
 from services.router import metrics, outcomes
+from services.router.audit import WINDOW_REQUESTS
 from services.router.decisions import OpenDecision
 from services.router.outcomes import KEEP_UNREPORTED_S
 from services.router.route import RouterParts
 from services.router.samples import SampleSender
+from services.router.speculative import SETTLE_S
 from tests.services.router.given import Clock, opened, parts, record, stored, tokens
 
 KEYS = tokens(0).astype("u8")
+PROMPT = chain(1, tokens(100), 16)
 
 
 def finished(decision_id: str = "d", endpoint_id: str = "e0", **fields: object) -> ReportEvent:
@@ -45,7 +52,7 @@ def open_one(made: RouterParts, decision: OpenDecision | None = None) -> None:
     """A booked decision for e0."""
     decision = decision or opened()
     made.reservations.reserve(decision.decision_id, "e0", 68, 228, 60)
-    made.outcomes.opened(decision, KEYS)
+    made.outcomes.opened(decision, KEYS, is_indexed=False)
 
 
 def requests(made: RouterParts) -> list[float]:
@@ -239,9 +246,9 @@ def test_decisions_that_nobody_reports_on_are_forgotten() -> None:
     """Not those that are still booked, however old."""
     limit_ms = KEEP_UNREPORTED_S * 1000
     made = parts(record("e0"), record("e1"), unix_ms=lambda: limit_ms + 10)
-    made.outcomes.opened(opened("old", decided_unix_ms=1), KEYS)
+    made.outcomes.opened(opened("old", decided_unix_ms=1), KEYS, is_indexed=False)
     open_one(made, opened("booked", decided_unix_ms=2))
-    made.outcomes.opened(opened("new", decided_unix_ms=11), KEYS)
+    made.outcomes.opened(opened("new", decided_unix_ms=11), KEYS, is_indexed=False)
 
     made.outcomes.expire()
 
@@ -283,3 +290,92 @@ def test_an_endpoint_that_left_leaves_no_series_behind() -> None:
     assert "e0" not in labels
     assert "e1" in labels
     assert "e0" not in made.outcomes.tallies
+
+
+def on_their_way(made: RouterParts) -> list[int]:
+    """Blocks of the prompt that e0 and e1 are about to hold."""
+    nothing = np.zeros(2, np.int64)
+    found = made.routed.on_their_way(PROMPT, ("e0", "e1"), nothing, np.zeros(2, np.bool_))
+    return [int(count) for count in found]
+
+
+def open_prompt(made: RouterParts, is_indexed: bool = False) -> None:
+    """A decision that sends a prompt of six blocks to e0."""
+    made.outcomes.opened(opened(), PROMPT, is_indexed)
+
+
+def test_a_decision_is_expected_at_its_endpoint_until_it_moves() -> None:
+    """Unless the index shows it there already."""
+    shown, made = router(), router()
+    open_prompt(shown, is_indexed=True)
+    open_prompt(made)
+    first = on_their_way(made)
+
+    made.outcomes.take(failed("e0", "e1"))
+
+    assert (on_their_way(shown), first, on_their_way(made)) == ([0, 0], [6, 0], [0, 6])
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        failed("e0"),
+        failed("e0", decision_id="nobody"),
+        finished(status=Finished.STATUS_CANCELLED),
+        finished(status=Finished.STATUS_FAILED),
+    ],
+    ids=["given up", "another replica's", "cancelled", "failed"],
+)
+def test_what_failed_or_was_given_up_is_not_expected(event: ReportEvent) -> None:
+    """Nobody computes it."""
+    made = router()
+    open_prompt(made)
+
+    made.outcomes.take(event)
+
+    assert on_their_way(made) == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [finished(), ReportEvent(decision_id="d", endpoint_id="e0", first_token=FirstToken(ttft_ms=1))],
+    ids=["finished", "first token"],
+)
+def test_a_request_that_was_served_is_left_to_the_index(event: ReportEvent) -> None:
+    """Moments later, when that has heard of it."""
+    clock = Clock()
+    made = router(clock)
+    open_prompt(made)
+
+    made.outcomes.take(event)
+    at_once = on_their_way(made)
+    clock.now_s += SETTLE_S
+
+    assert (at_once, on_their_way(made)) == ([6, 0], [0, 0])
+
+
+def test_a_request_does_not_move_to_an_endpoint_that_left() -> None:
+    """Nothing is remembered of it."""
+    made = router()
+    open_prompt(made)
+    made.outcomes.void(made.fleet.update(stored(record("e0"))))
+
+    made.outcomes.take(failed("e0", "e1"))
+
+    assert on_their_way(made) == [0, 0]
+    assert made.routed.remembered(PROMPT, ("e0", "e1")).tolist() == [6, 0]
+
+
+def test_persistent_over_prediction_becomes_a_doubt() -> None:
+    """With the epoch of the endpoint's record."""
+    made = parts(record("e0", epoch=5), record("e1"))
+
+    for i in range(WINDOW_REQUESTS):
+        calm = np.zeros((2, FEATURE_COUNT), np.float32)
+        decision = replace(opened(f"d{i}"), matrix=calm)
+        made.outcomes.opened(decision, KEYS, is_indexed=False)
+        made.outcomes.take(finished(f"d{i}", cached_tokens=0))
+
+    (doubt,) = made.audit.take_doubts()
+    assert (doubt.endpoint_id, doubt.epoch, doubt.router_id) == ("e0", 5, "r1")
+    assert doubt.mean_error_tokens == 32

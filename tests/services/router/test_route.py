@@ -38,37 +38,6 @@ async def answer(made: RouterParts, wanted: RouteCall | None = None) -> RouteRep
     return encode_reply(await decide(made, wanted), True, True)
 
 
-@pytest.mark.parametrize("profile", ["predicted", "affinity-token-load"])
-async def test_a_burst_of_equal_cold_requests_is_spread(profile: str) -> None:
-    """Each decision sees the reservations of all before it, though all forecasts are of t = 0."""
-    predictor = ScriptedPredictor(gate=asyncio.Event())
-    made = parts(*(record(f"e{i}") for i in range(8)), predictor=predictor, profile=profile)
-    router = RequestRouter(made)
-    burst = [asyncio.create_task(router.route(call(), time.perf_counter())) for _ in range(200)]
-    await eventually(lambda: predictor.waiting == 200)
-
-    assert predictor.gate is not None
-    predictor.gate.set()
-    chosen = Counter(d.opened.endpoint_ids[0] for d in await asyncio.gather(*burst))
-
-    assert sum(chosen.values()) == 200
-    assert max(chosen.values()) / (200 / 8) <= 1.2
-    assert router.decisions == 200
-
-
-async def test_a_burst_with_a_warm_endpoint_prefers_it_until_it_is_busy() -> None:
-    """A cached prefix draws requests, and the load that they make drives the rest away."""
-    index = ScriptedIndex({"e0": (120, 0, 0), "e1": (0, 0, 0), "e2": (0, 0, 0)})
-    made = parts(*(record(f"e{i}") for i in range(3)), index=index)
-    router = RequestRouter(made)
-
-    chosen = [(await router.route(call(), 0)).opened.endpoint_ids[0] for _ in range(300)]
-
-    assert chosen[0] == "e0"
-    assert Counter(chosen)["e0"] > 100
-    assert len(set(chosen)) > 1
-
-
 async def test_the_decision_books_what_it_will_cost() -> None:
     """Uncached tokens, and prompt plus expected output."""
     index = ScriptedIndex({"a": (100, 0, 0)})

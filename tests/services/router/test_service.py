@@ -95,7 +95,7 @@ async def deployed(
         await sidecars.join(record(endpoint_id, tokenizer=source, max_model_len_tokens=4096))
     async with (
         indexer(etcd_url, nats_url),
-        router(etcd_url, nats_url) as runtime,
+        router(etcd_url, nats_url, speculative_s=0) as runtime,
         connect(runtime.endpoint.address) as channel,
     ):
         made = Deployment(RouterStub(channel), channel, sidecars, runtime.endpoint.address)

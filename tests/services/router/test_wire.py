@@ -7,7 +7,7 @@ import pytest
 
 from farsight.errors import InvalidField
 from farsight.pb.router_pb2 import Chat as ChatMessage
-from farsight.pb.router_pb2 import RouteRequest
+from farsight.pb.router_pb2 import MultimodalItem, RouteRequest
 from services.router.chat import Chat
 from services.router.wire import MAX_EXCLUDED, decode_call
 
@@ -71,6 +71,40 @@ def test_token_ids_become_an_array_without_a_copy_into_lists() -> None:
 
     assert isinstance(call.prompt, np.ndarray)
     assert call.prompt.tolist() == [1, 2**32 - 1]
+
+
+def items(*made: tuple[str, int]) -> dict[str, object]:
+    """Four token ids with multimodal items."""
+    multimodal = [MultimodalItem(identifier=i, offset_tokens=at) for i, at in made]
+    return {"token_ids": bytes(16), "multimodal": multimodal}
+
+
+def test_multimodal_items_are_taken_with_token_ids() -> None:
+    """Identifier and offset, by rising offset."""
+    call = decode_call(request(**items(("a", 0), ("b", 3))), LIMIT)
+
+    assert call.multimodal == (("a", 0), ("b", 3))
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        (items(("a", 4)), "multimodal.offset_tokens: expected rising and below 4 .*not 4"),
+        (items(("a", 2), ("b", 1)), "multimodal.offset_tokens: "),
+        (items(("a", 2), ("b", 2)), "multimodal.offset_tokens: "),
+        (items(("", 0)), "multimodal.identifier: "),
+        (items(("a" * 513, 0)), "multimodal.identifier: expected at most 512"),
+        (items(*[("a", 0)] * 1025), "multimodal: expected at most 1024 items"),
+        ({"text": "x", "multimodal": items(("a", 0))["multimodal"]}, "multimodal: .*token_ids"),
+    ],
+    ids=["behind the end", "falling", "twice", "no name", "long name", "too many", "text"],
+)
+def test_multimodal_items_that_cannot_be_placed_are_refused(
+    fields: dict[str, object], named: str
+) -> None:
+    """Only token ids have placeholders, one place each."""
+    with pytest.raises(InvalidField, match=named):
+        decode_call(request(**fields), LIMIT)
 
 
 def test_a_chat_is_parsed() -> None:

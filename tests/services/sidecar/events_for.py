@@ -1,4 +1,4 @@
-"""Typed events and expected keys for tests of the mirror."""
+"""Batches of events and expected keys for tests of the mirror."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from farsight.keys import Keys, chain, pack, seed_of
-from services.sidecar.changes import Change, ChangeLog
-from services.sidecar.events import AllBlocksCleared, BlockRemoved, BlockStored, Event, decode
+from services.sidecar.changes import Change, ChangeLog, Tier
+from services.sidecar.events import decode
 from services.sidecar.mirror import BlockLayout, Mirror
-from tests.fakes.engine import body_of, cleared, removed, stored
+from tests.fakes.engine import EventMap, body_of, cleared, removed, stored
 
 LAYOUT = BlockLayout("model", 16, 16)
 
@@ -27,36 +27,40 @@ def keys_of(
     return pack(chain(seed, np.array(tokens, np.uint32), block, extras))
 
 
-def typed(event: dict[str, Any]) -> Event:
-    """An event through the real decoder."""
-    return decode(body_of([event])).events[0]
+def store(hashes: Sequence[int | bytes], tokens: Sequence[int], **fields: Any) -> EventMap:
+    """A BlockStored; `window` is the sliding window of its group in tokens."""
+    window = fields.pop("window", None)
+    event = stored(hashes, tokens, **fields)
+    return event if window is None else event | {"kv_cache_spec_sliding_window": window}
 
 
-def store(hashes: Sequence[int], tokens: Sequence[int], **fields: Any) -> BlockStored:
-    """A typed BlockStored."""
-    event = typed(stored(hashes, tokens, **fields))
-    assert isinstance(event, BlockStored)
-    return event
+def placeholder(*hashes: int, medium: str = "CPU", group_idx: int = 0) -> EventMap:
+    """What the offloading connector announces by default: the last hash of each chunk."""
+    event = stored(hashes, [], block_size=0, medium=medium, group_idx=group_idx)
+    return event | {"kv_cache_spec_kind": None, "extra_keys": None}
 
 
-def remove(*hashes: int, **fields: Any) -> BlockRemoved:
-    """A typed BlockRemoved."""
-    event = typed(removed(hashes, **fields))
-    assert isinstance(event, BlockRemoved)
-    return event
+def remove(*hashes: int | bytes, **fields: Any) -> EventMap:
+    """A BlockRemoved."""
+    return removed(hashes, **fields)
 
 
-def clear() -> AllBlocksCleared:
-    """A typed AllBlocksCleared."""
-    event = typed(cleared())
-    assert isinstance(event, AllBlocksCleared)
-    return event
+def clear() -> EventMap:
+    """An AllBlocksCleared."""
+    return cleared()
 
 
-def follow(mirror: Mirror, *events: Event) -> list[Change]:
-    """Apply events and return what changed."""
+def follow(mirror: Mirror, *events: EventMap) -> list[Change]:
+    """Apply a batch and return what changed."""
     log = ChangeLog()
-    for event in events:
-        mirror.apply(event, log)
+    mirror.apply(decode(body_of(events)), log)
     mirror.check_integrity()
     return list(log.take())
+
+
+def held(mirror: Mirror, tier: Tier = Tier.DEVICE, group: int = 0) -> set[int]:
+    """Keys on a tier in a group."""
+    for part in mirror.contents():
+        if (part.tier, part.group) == (tier, group):
+            return set(part.keys.tolist())
+    return set()

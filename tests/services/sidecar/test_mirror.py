@@ -5,14 +5,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from farsight.keys import extra_of
-from services.sidecar.changes import Action, Change, Tier
+from farsight.keys import extra_of, unpack
+from services.sidecar.changes import Action, Change, ChangeLog, Tier
 from services.sidecar.mirror import BlockLayout, Mirror
 from tests.services.sidecar.events_for import (
     LAYOUT,
     clear,
     follow,
+    held,
     keys_of,
+    placeholder,
     remove,
     store,
     tokens_of,
@@ -21,14 +23,19 @@ from tests.services.sidecar.events_for import (
 A, B, C = tokens_of(1), tokens_of(2), tokens_of(3)
 
 
-def stores(keys: bytes, tier: Tier = Tier.DEVICE) -> Change:
-    """A STORE change."""
-    return Change(Action.STORE, tier, keys)
+def ints(packed: bytes) -> list[int]:
+    """Packed keys as numbers."""
+    return [int(key) for key in unpack(packed, "keys")]
 
 
-def removes(keys: bytes, tier: Tier = Tier.DEVICE) -> Change:
+def stores(keys: bytes, at: int = 0, tier: Tier = Tier.DEVICE, group: int = 0) -> Change:
+    """A STORE change of one span from position `at` on."""
+    return Change(Action.STORE, tier, group, keys, (at, len(keys) // 8))
+
+
+def removes(keys: bytes, tier: Tier = Tier.DEVICE, group: int = 0) -> Change:
     """A REMOVE change."""
-    return Change(Action.REMOVE, tier, keys)
+    return Change(Action.REMOVE, tier, group, keys)
 
 
 def test_a_span_becomes_chained_keys() -> None:
@@ -40,7 +47,7 @@ def test_a_span_becomes_chained_keys() -> None:
 
     everything = keys_of(A + B + C)
     assert first == [stores(everything[:16])]
-    assert second == [stores(everything[16:])]
+    assert second == [stores(everything[16:], 2)]
     assert mirror.held_count(Tier.DEVICE) == mirror.block_count == 3
     assert mirror.reason == ""
 
@@ -53,7 +60,7 @@ def test_neighbouring_changes_of_one_kind_become_one() -> None:
     changes = follow(mirror, remove(3), remove(2), store([2], B, parent=1))
 
     keys = keys_of(A + B + C)
-    assert changes == [removes(keys[16:24] + keys[8:16]), stores(keys[8:16])]
+    assert changes == [removes(keys[16:24] + keys[8:16]), stores(keys[8:16], 1)]
 
 
 def test_engine_blocks_of_several_canonical_blocks() -> None:
@@ -64,20 +71,21 @@ def test_engine_blocks_of_several_canonical_blocks() -> None:
 
     assert changes == [stores(keys_of(A + B))]
     assert coarse.held_count(Tier.DEVICE) == 2
-    assert follow(coarse, remove(1)) == [removes(keys_of(A + B))]
+    keys = keys_of(A + B)
+    assert follow(coarse, remove(1)) == [removes(keys[8:] + keys[:8])]
 
 
-async def test_keys_that_engine_blocks_share_are_counted() -> None:
+def test_keys_that_engine_blocks_share_are_counted() -> None:
     """Two 32-token blocks that part in their second half share the key of the first."""
     mirror = Mirror(BlockLayout("model", 32, 16))
     first, second = keys_of(A + B), keys_of(A + C)
 
     assert follow(mirror, store([1], A + B, block_size=32)) == [stores(first)]
-    assert follow(mirror, store([2], A + C, block_size=32)) == [stores(second[8:])]
+    assert follow(mirror, store([2], A + C, block_size=32)) == [stores(second[8:], 1)]
     assert mirror.block_count == 3
-    assert sorted(await mirror.held(Tier.DEVICE).pack()) == sorted(first + second[8:])
+    assert held(mirror) == {*ints(first), *ints(second)}
     assert follow(mirror, remove(1)) == [removes(first[8:])]
-    assert follow(mirror, remove(2)) == [removes(second)]
+    assert follow(mirror, remove(2)) == [removes(second[8:] + second[:8])]
 
 
 def test_engine_blocks_that_are_no_multiple_have_keys_of_their_own() -> None:
@@ -99,12 +107,12 @@ def test_block_size_is_read_from_the_events() -> None:
     assert mirror.block_count == 2
 
 
-def test_hashes_may_be_digests() -> None:
-    """Engines can be told to send whole digests."""
+def test_a_digest_names_the_block_of_its_last_bytes() -> None:
+    """Engines can be told to send whole digests; numbers are their low 64 bits."""
     mirror = Mirror(LAYOUT)
-    digest: Any = b"\1" * 32
+    digest = b"\7" * 24 + (2**63 + 1).to_bytes(8, "big")
 
-    changes = follow(mirror, store([digest], A), store([5], B, parent=digest), remove(digest))
+    changes = follow(mirror, store([digest], A), store([5], B, parent=2**63 + 1), remove(1 - 2**63))
 
     keys = keys_of(A + B)
     assert changes == [stores(keys), removes(keys[:8])]
@@ -146,8 +154,8 @@ def test_tiers_are_counted_apart() -> None:
     keys = keys_of(A + B)
     assert changes == [
         stores(keys[:8]),
-        stores(keys, Tier.HOST),
-        stores(keys[:8], Tier.STORAGE),
+        stores(keys, tier=Tier.HOST),
+        stores(keys[:8], tier=Tier.STORAGE),
         removes(keys[:8]),
     ]
     assert mirror.take_ignored() == {"medium": 1}
@@ -164,7 +172,7 @@ def test_clear_is_for_the_device_alone() -> None:
     mirror = Mirror(LAYOUT)
     follow(mirror, store([1], A), store([1], A), store([1], A, medium="CPU"))
 
-    assert follow(mirror, clear()) == [Change(Action.CLEAR, Tier.DEVICE, b"")]
+    assert follow(mirror, clear()) == [Change(Action.CLEAR, Tier.DEVICE, 0, b"")]
 
     assert mirror.held_count(Tier.DEVICE) == 0
     assert mirror.held_count(Tier.HOST) == 1
@@ -202,11 +210,11 @@ def test_a_known_hash_has_its_keys_on_every_tier() -> None:
     salted = follow(mirror, store([1], A, extra_keys=[["t"]]))[0].keys
 
     described = follow(mirror, store([1, 2], A + B, medium="CPU"))[0].keys
-    placeholder = follow(mirror, store([1], [], block_size=0, medium="STORAGE"))
+    announced = follow(mirror, placeholder(1, medium="STORAGE"))
 
     assert described[:8] == salted
     assert described[8:] != keys_of(A + B)[8:]
-    assert placeholder == [stores(salted, Tier.STORAGE)]
+    assert announced == [stores(salted, tier=Tier.STORAGE)]
     assert mirror.reason == ""
 
 
@@ -255,34 +263,6 @@ def test_orphans_on_shared_storage_only_understate() -> None:
     assert mirror.reason == ""
 
 
-@pytest.mark.parametrize("kind", ["sliding_window", "mamba", "unknown", "chunked_local_attention"])
-def test_other_kinds_of_groups_are_not_indexed(kind: str) -> None:
-    """Their hits are no contiguous prefix: counted, and said."""
-    mirror = Mirror(LAYOUT)
-
-    changes = follow(
-        mirror,
-        store([1], A, group_idx=0),
-        store([1], A, group_idx=1, kind=kind),
-        remove(1, group_idx=1),
-    )
-
-    assert changes == [stores(keys_of(A))]
-    assert mirror.reason == "kv-group"
-    assert mirror.take_ignored()["kv-group"] == 2
-
-
-def test_partial_blocks_are_not_indexed() -> None:
-    """A finer hash unit than the block is counted; alone it means that the block size is wrong."""
-    mirror = Mirror(BlockLayout("model", 32, 16))
-
-    assert follow(mirror, store([1], A, block_size=16)) == []
-    assert mirror.reason == "block-size"
-    follow(mirror, store([2], A + B, block_size=32))
-    assert mirror.reason == ""
-    assert mirror.take_ignored() == {"partial-block": 1}
-
-
 def test_a_block_size_that_does_not_fit_is_said() -> None:
     """Keys of such blocks would never be asked for."""
     mirror = Mirror(LAYOUT)
@@ -321,6 +301,70 @@ def test_memory_is_bounded() -> None:
 
     assert mirror.block_count == 2
     assert mirror.reason == "mirror-full"
+
+
+def test_full_storage_only_understates() -> None:
+    """Files are never announced as removed, so the limit is always reached some day."""
+    mirror = Mirror(LAYOUT, max_blocks=2)
+
+    follow(mirror, store([1, 2], A + B, medium="STORAGE"), store([3], C, medium="STORAGE"))
+
+    assert mirror.block_count == 2
+    assert mirror.reason == ""
+    assert mirror.take_ignored() == {"storage-full": 1}
+
+
+def test_hash_0_is_a_hash() -> None:
+    """Nothing is special about it."""
+    mirror = Mirror(LAYOUT)
+
+    changes = follow(mirror, store([0], A), store([1], B, parent=0), remove(0))
+
+    keys = keys_of(A + B)
+    assert changes == [stores(keys), removes(keys[:8])]
+
+
+def test_two_hashes_may_name_one_key() -> None:
+    """An engine may hash what it does not tell: the key stays until both are gone."""
+    mirror = Mirror(LAYOUT)
+
+    assert follow(mirror, store([1], A), store([2], A)) == [stores(keys_of(A))]
+    assert follow(mirror, remove(1)) == []
+    assert follow(mirror, remove(2)) == [removes(keys_of(A))]
+
+
+def test_a_parent_that_left_takes_nothing_with_it() -> None:
+    """The block behind it keeps its key and its position."""
+    mirror = Mirror(LAYOUT)
+    follow(mirror, store([1, 2], A + B), remove(1))
+
+    keys = keys_of(A + B + C)
+    assert follow(mirror, store([3], C, parent=2)) == [stores(keys[16:], 2)]
+    assert [part.position_counts.tolist() for part in mirror.contents()] == [[0, 1, 1]]
+
+
+def test_growing_keeps_everything() -> None:
+    """Far more blocks than there was room for."""
+    mirror = Mirror(LAYOUT, expected_blocks=1)
+    tokens = list(range(16 * 5000))
+
+    follow(mirror, store(range(5000), tokens))
+
+    assert held(mirror) == set(ints(keys_of(tokens)))
+
+
+def test_announcing_tells_all_that_is_held() -> None:
+    """Chains are few spans."""
+    mirror, log = Mirror(LAYOUT), ChangeLog()
+    follow(mirror, store([1, 2], A + B), store([1], A, medium="CPU"), store([9], C))
+    keys, other = keys_of(A + B), keys_of(C)
+
+    mirror.announce(log)
+
+    assert list(log.take()) == [
+        Change(Action.STORE, Tier.DEVICE, 0, keys + other, (0, 2, 0, 1)),
+        stores(keys[:8], tier=Tier.HOST),
+    ]
 
 
 def test_removing_what_is_not_held_is_counted() -> None:

@@ -3,16 +3,27 @@
 import asyncio
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from farsight.bus import Bus
 from farsight.errors import BusUnavailable
-from farsight.pb.events_pb2 import KvSnapshot, KvSnapshotReply
+from farsight.keys import unpack
+from farsight.pb.events_pb2 import KvSnapshot, KvSnapshotReply, KvSnapshotRequest
 from farsight.subjects import KV_BUCKET
 from services.sidecar.changes import Tier
 from services.sidecar.holding import HeldKeys
-from services.sidecar.snapshots import Contents, Position, Snapshots
+from services.sidecar.snapshots import MAX_INLINE_BLOCKS, Contents, Position, Snapshots
 from tests.waiting import eventually
+
+FRESH = KvSnapshotRequest(replica_id="i", fresh=True).SerializeToString()
+
+
+def held(tier: Tier, group: int, *counts: int) -> HeldKeys:
+    """Numbered keys, so many at each position."""
+    keys = np.arange(1, sum(counts) + 1, dtype=np.uint64) + np.uint64(1000 * tier)
+    return HeldKeys(tier, group, keys, np.array(counts, np.int64))
 
 
 @dataclass
@@ -21,31 +32,34 @@ class Source:
 
     epoch: int = 1
     seq: int = 0
-    blocks: dict[Tier, list[bytes]] = field(default_factory=dict)
+    blocks: int = 0
+    parts: list[HeldKeys] = field(default_factory=list)
     live: bool = True
     changed_blocks: int = 0
     taken: int = 0
 
     def position(self) -> Position | None:
         """Where it is."""
-        count = sum(map(len, self.blocks.values()))
-        return Position(self.epoch, self.seq, self.changed_blocks, count) if self.live else None
+        at = Position(self.epoch, self.seq, self.changed_blocks, self.blocks)
+        return at if self.live else None
 
-    def contents(self) -> Contents:
+    async def contents(self) -> Contents | None:
         """All of it."""
         self.taken += 1
-        held = {tier: HeldKeys(list(blocks), []) for tier, blocks in self.blocks.items()}
-        return Contents(self.epoch, self.seq, held)
+        position = self.position()
+        parts = self.parts or [held(Tier.DEVICE, 0, self.blocks)]
+        return None if position is None else Contents(position, parts)
 
     def change(self, blocks: int) -> None:
         """One delta that stores this many blocks on the device."""
-        held = self.blocks.setdefault(Tier.DEVICE, [])
-        held += [len(held).to_bytes(8, "little")] * blocks
+        self.blocks += blocks
         self.seq += 1
         self.changed_blocks += blocks
 
 
-def snapshots_of(bus: Bus, source: Source, *, min_interval_s: float = 0) -> Snapshots:
+def snapshots_of(
+    bus: Bus, source: Source, *, min_interval_s: float = 0, renew_s: float = 3600
+) -> Snapshots:
     """Snapshots of a source, due by age after an hour."""
     return Snapshots(
         bus,
@@ -54,26 +68,41 @@ def snapshots_of(bus: Bus, source: Source, *, min_interval_s: float = 0) -> Snap
         source.contents,
         max_age_s=3600,
         min_interval_s=min_interval_s,
+        renew_s=renew_s,
     )
 
 
 async def load(bus: Bus, answer: bytes) -> tuple[KvSnapshotReply, KvSnapshot]:
     """The snapshot that an answer names."""
     reply = KvSnapshotReply.FromString(answer)
-    data = await bus.get_object(KV_BUCKET, reply.object_name, 1 << 20)
+    data = await bus.get_object(KV_BUCKET, reply.object_name, 1 << 24)
     assert data is not None
     return reply, KvSnapshot.FromString(data)
 
 
 async def test_answers_with_everything_that_is_held(bus: Bus) -> None:
-    """Keys by tier, their number, and the delta that they follow."""
-    source = Source(seq=7, blocks={Tier.DEVICE: [b"a" * 8, b"b" * 8], Tier.HOST: [b"c" * 8]})
+    """Keys by tier and group in the order of their positions, and the delta that they follow."""
+    parts = [held(Tier.DEVICE, 0, 2, 0, 1), held(Tier.DEVICE, 1, 1), held(Tier.HOST, 0)]
+    source = Source(seq=7, parts=parts)
 
     reply, snapshot = await load(bus, await snapshots_of(bus, source).answer(b""))
 
     assert (reply.epoch, reply.seq, snapshot.epoch, snapshot.seq) == (1, 7, 1, 7)
-    assert (snapshot.endpoint_id, snapshot.block_count) == ("pod.1", 3)
-    assert {t.tier: t.keys for t in snapshot.tiers} == {1: b"a" * 8 + b"b" * 8, 2: b"c" * 8}
+    assert (snapshot.endpoint_id, snapshot.block_count) == ("pod.1", 4)
+    found = [
+        (part.tier, part.group, unpack(part.keys, "keys").tolist(), list(part.position_counts))
+        for part in snapshot.tiers
+    ]
+    assert found == [(1, 0, [1001, 1002, 1003], [2, 0, 1]), (1, 1, [1001], [1])]
+
+
+async def test_a_large_mirror_is_packed_beside_the_event_loop(bus: Bus) -> None:
+    """The same snapshot, made in a thread."""
+    source = Source(seq=1, blocks=MAX_INLINE_BLOCKS + 1)
+
+    _, snapshot = await load(bus, await snapshots_of(bus, source).answer(b""))
+
+    assert snapshot.block_count == MAX_INLINE_BLOCKS + 1
 
 
 async def test_an_empty_mirror_has_a_snapshot_too(bus: Bus) -> None:
@@ -110,6 +139,57 @@ async def test_requests_cannot_make_it_write_all_the_time(bus: Bus) -> None:
     await asyncio.gather(*(ask() for _ in range(5)))
 
     assert source.taken == 2
+
+
+async def test_a_fresh_snapshot_is_written_although_nothing_has_changed(bus: Bus) -> None:
+    """For a reader that doubts the last one; readers that ask together share it."""
+    source = Source(seq=1)
+    snapshots = snapshots_of(bus, source, min_interval_s=0.2)
+    await snapshots.answer(b"")
+    assert source.taken == 1
+
+    answers = await asyncio.gather(*(snapshots.answer(FRESH) for _ in range(10)))
+    assert (len(set(answers)), source.taken) == (1, 2)
+    await snapshots.answer(b"")
+    assert source.taken == 2
+    await snapshots.answer(FRESH)
+    assert source.taken == 3
+
+
+async def test_a_fresh_snapshot_is_taken_after_its_request(bus: Bus) -> None:
+    """One that is being written when the request comes does not do."""
+    source = Source(seq=1, blocks=MAX_INLINE_BLOCKS + 1)
+    snapshots = snapshots_of(bus, source)
+    first = asyncio.create_task(snapshots.answer(b""))
+    await eventually(lambda: source.taken == 1)
+
+    await snapshots.answer(FRESH)
+
+    await first
+    assert source.taken == 2
+
+
+async def test_requests_that_cannot_be_read_are_not_answered(bus: Bus) -> None:
+    """And counted."""
+    snapshots = snapshots_of(bus, Source(seq=1))
+    kind = {"kind": "snapshot-request"}
+    counted = REGISTRY.get_sample_value("farsight_bad_records_total", kind) or 0
+
+    for bad in (b"\xff", b"x" * 5000):
+        with pytest.raises(BusUnavailable, match="snapshot request"):
+            await snapshots.answer(bad)
+
+    assert REGISTRY.get_sample_value("farsight_bad_records_total", kind) == counted + 2
+
+
+async def test_an_unchanged_snapshot_is_renewed(bus: Bus) -> None:
+    """Before its bucket forgets it."""
+    source = Source(seq=1)
+    running = asyncio.create_task(snapshots_of(bus, source, renew_s=0.1).run())
+
+    await eventually(lambda: source.taken >= 3)
+
+    running.cancel()
 
 
 async def test_after_forgetting_a_new_one_is_written(bus: Bus) -> None:

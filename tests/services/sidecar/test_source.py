@@ -5,7 +5,7 @@ import json
 import pytest
 
 from farsight.errors import BadRecord
-from services.sidecar.source import EventSource, find, reachable
+from services.sidecar.source import DEFAULT_RING_BATCHES, EventSource, find, reachable
 
 
 @pytest.mark.parametrize(
@@ -29,11 +29,12 @@ def _answer(**rank: object) -> bytes:
 
 
 def test_finds_the_addresses_of_a_rank() -> None:
-    """Each data-parallel rank has its own."""
+    """Each data-parallel rank has its own, and says how far its replay reaches back."""
     found = find(_answer(replay_endpoint="tcp://*:2"), 1, "http://h:80")
 
-    assert found == EventSource("tcp://h:1", "tcp://h:2")
-    assert find(_answer(replay_endpoint=None), 1, "http://h") == EventSource("tcp://h:1", None)
+    assert found == EventSource("tcp://h:1", "tcp://h:2", 9)
+    without = find(_answer(replay_endpoint=None, buffer_steps=None), 1, "http://h")
+    assert without == EventSource("tcp://h:1", None, DEFAULT_RING_BATCHES)
 
 
 @pytest.mark.parametrize("rank", [0, 2])

@@ -1,6 +1,7 @@
 """Continuity of one subscription to an engine."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import zmq.asyncio
 
 from services.sidecar.frames import Frame
 from services.sidecar.source import EventSource, find
-from services.sidecar.stream import KvStream, Resync
+from services.sidecar.stream import BEGINNING, EnginePosition, KvStream, Resync
 from tests.fakes.engine import FakeEngine, body_of, cleared
 from tests.waiting import eventually
 
@@ -65,6 +66,7 @@ async def following(
     with_replay: bool = True,
     tail_check_s: float = 60,
     replay_timeout_s: float = 1,
+    start: EnginePosition = BEGINNING,
 ) -> AsyncIterator[tuple[ListSink, asyncio.Task[None]]]:
     """A stream that has caught up with its engine and receives what is published."""
     sink = ListSink()
@@ -75,6 +77,7 @@ async def following(
         sink,
         replay_timeout_s=replay_timeout_s,
         tail_check_s=tail_check_s,
+        start=start,
     )
     task: asyncio.Task[None] = asyncio.create_task(stream.run())
     await eventually(lambda: sink.live_from is not None or task.done())
@@ -231,6 +234,86 @@ async def test_a_restart_is_found_by_the_check_of_the_tail(batches_after: int) -
                 engine.retain(body_of([cleared()], 9.0))
 
             assert await ended(task) == "engine-restarted"
+
+
+async def test_live_batches_do_not_wait_for_the_check_of_the_tail() -> None:
+    """The engine answers the check late; what it publishes meanwhile is applied at once."""
+    async with FakeEngine() as engine, following(engine, tail_check_s=0.05) as (sink, task):
+        await engine.publish(cleared())
+        await eventually(lambda: sink.seqs == [0])
+        engine.answers_replays.clear()
+        asked = engine.replays
+        await eventually(lambda: engine.replays > asked)
+
+        await engine.publish(cleared())
+        await eventually(lambda: sink.seqs == [0, 1])
+        engine.answers_replays.set()
+        engine.retain(body_of([cleared()], time.time()))
+        await eventually(lambda: sink.seqs == [0, 1, 2])
+        assert not task.done()
+
+    assert sink.lost == []
+
+
+async def test_batches_that_come_during_a_check_are_applied_once_and_in_order() -> None:
+    """Whether the check or the subscription brings them first."""
+    async with FakeEngine() as engine, following(engine, tail_check_s=0.01) as (sink, task):
+        for i in range(150):
+            if i % 3:
+                await engine.publish(cleared())
+            else:
+                engine.retain(body_of([cleared()], time.time()))
+            await asyncio.sleep(0.002 * (i % 11))
+        await eventually(lambda: len(sink.seqs) == 150)
+        assert not task.done()
+
+    assert sink.seqs == list(range(150))
+    assert sink.lost == []
+
+
+async def position_after(engine: FakeEngine, count: int) -> EnginePosition:
+    """Where a stream stands after some batches of known time."""
+    for i in range(count):
+        engine.retain(body_of([cleared()], float(i)))
+    return EnginePosition(count, float(count - 1))
+
+
+async def test_a_stream_goes_on_where_an_earlier_one_stood() -> None:
+    """The last applied batch is asked for again and not applied again."""
+    async with FakeEngine(ring_batches=4) as engine:
+        start = await position_after(engine, 20)
+        for _ in range(3):
+            engine.retain(body_of([cleared()], 99.0))
+        async with following(engine, start=start) as (sink, _):
+            assert (sink.seqs, sink.lost) == ([20, 21, 22], [])
+            await engine.publish(cleared())
+            await eventually(lambda: sink.seqs[-1] == 23)
+
+    assert sink.lost == []
+
+
+async def test_a_stream_does_not_go_on_when_the_ring_has_passed() -> None:
+    """Batches between are lost: the earlier state is of no use."""
+    async with FakeEngine(ring_batches=3) as engine:
+        start = await position_after(engine, 20)
+        for _ in range(3):
+            engine.retain(body_of([cleared()], 99.0))
+        async with following(engine, start=start) as (sink, task):
+            assert await ended(task) == "ring-overrun"
+
+    assert sink.seqs == []
+
+
+@pytest.mark.parametrize("batches", [0, 5, 30])
+async def test_a_stream_does_not_go_on_in_another_process(batches: int) -> None:
+    """Another batch has the number of the last one, or none."""
+    async with FakeEngine() as engine:
+        for _ in range(batches):
+            engine.retain(body_of([cleared()], 99.0))
+        async with following(engine, start=EnginePosition(20, 19.0)) as (sink, task):
+            assert await ended(task) == "engine-restarted"
+
+    assert sink.seqs == []
 
 
 async def test_an_engine_that_does_not_answer_replays_is_read_again_later() -> None:

@@ -2,8 +2,13 @@
 
 import pytest
 
+from farsight import subjects
 from farsight.bus import Bus
+from farsight.pb.events_pb2 import KvDelta
+from services.sidecar.changes import Tier
+from services.sidecar.events import Batch
 from services.sidecar.frames import Frame
+from services.sidecar.kv_groups import KvGroupRule, Rule
 from services.sidecar.mirror import Mirror
 from services.sidecar.publisher import DeltaPublisher
 from services.sidecar.stream import Resync
@@ -100,3 +105,43 @@ async def test_a_bad_batch_is_logged_once(bus: Bus, caplog: pytest.LogCaptureFix
         tracker.apply(BAD)
 
     assert [r.message for r in caplog.records] == ["KV events not decodable"]
+
+
+async def test_what_is_published_first_says_where_blocks_stand(bus: Bus) -> None:
+    """The start of an epoch has the chains of the history as spans."""
+    sent: list[KvDelta] = []
+    bus.subscribe(subjects.delta("pod"), lambda _, data: sent.append(KvDelta.FromString(data)))
+    await bus.flush()
+    tracker, _ = tracker_on(bus)
+    tracker.apply(Frame(0, body_of([stored([1, 2], A + B), removed([1])])))
+
+    await tracker.caught_up()
+
+    await eventually(lambda: len(sent) == 1)
+    (change,) = sent[0].changes
+    assert (change.keys, list(change.spans)) == (keys_of(A + B)[8:], [1, 1])
+
+
+async def test_tells_contents_and_rules(bus: Bus) -> None:
+    """What a snapshot and a heartbeat need, and a state to go on with."""
+    tracker, _ = tracker_on(bus)
+
+    tracker.apply(Frame(0, body_of([stored([1], A, group_idx=2, kind="mamba")])))
+
+    (part,) = tracker.contents()
+    assert (part.tier, part.group, part.keys.tobytes()) == (Tier.DEVICE, 1, keys_of(A))
+    assert tracker.rules == (KvGroupRule(1, Rule.CHECKPOINT, 0),)
+    assert tracker.without_prefix_group
+    assert Mirror.restore(LAYOUT, tracker.export()).block_count == tracker.block_count == 1
+
+
+async def test_batches_can_be_observed(bus: Bus) -> None:
+    """Each one that can be decoded, once."""
+    seen: list[Batch] = []
+    publisher = DeltaPublisher(bus, "pod")
+    tracker = Tracker(Mirror(LAYOUT), publisher, BadBatches(), seen.append)
+
+    tracker.apply(Frame(0, body_of([stored([1], A)])))
+    tracker.apply(BAD)
+
+    assert [batch.hashes.tolist() for batch in seen] == [[1]]

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from farsight.keys import CANONICAL_BLOCK_TOKENS, chain, salt_extras, seed_of
+from farsight.extras import prompt_extras
+from farsight.keys import CANONICAL_BLOCK_TOKENS, chain, seed_of
 from sim.emulator.driver import Driver
 from sim.emulator.kv_events import KvEvent
 from sim.emulator.run import Adapter, Job, Run
@@ -92,7 +93,12 @@ def job(seed: int, prompt: int, answer: int, lora: str = "", cache_salt: str = "
         tokens[:prompt],
         tokens[prompt:],
         "length",
-        chain(key_seed, tokens, CANONICAL_BLOCK_TOKENS, salt_extras(cache_salt)),
+        chain(
+            key_seed,
+            tokens,
+            CANONICAL_BLOCK_TOKENS,
+            prompt_extras(cache_salt, (), CANONICAL_BLOCK_TOKENS),
+        ),
         Adapter(lora, 1) if lora else None,
         cache_salt,
     )

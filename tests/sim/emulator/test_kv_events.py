@@ -24,15 +24,14 @@ def mirrored(batches: list[list[dict[str, Any]]]) -> Mirror:
     """What a sidecar makes of them."""
     mirror, log = Mirror(BlockLayout("model", BLOCK, 16)), ChangeLog()
     for batch in batches:
-        for event in decode(body_of(batch)).events:
-            mirror.apply(event, log)
+        mirror.apply(decode(body_of(batch)), log)
     mirror.check_integrity()
     return mirror
 
 
-async def held(mirror: Mirror, tier: Tier) -> set[int]:
+def held(mirror: Mirror, tier: Tier) -> set[int]:
     """Keys on a tier."""
-    return set(np.frombuffer(await mirror.held(tier).pack(), "<u8").tolist())
+    return {key for part in mirror.contents() if part.tier is tier for key in part.keys.tolist()}
 
 
 def test_stored_blocks_are_told_as_vllm_tells_them() -> None:
@@ -71,7 +70,7 @@ def test_a_prompt_over_the_budget_is_stored_in_parts() -> None:
         ("ad", "s", [["ad", "s"], ["ad"]]),
     ],
 )
-async def test_adapter_and_salt_are_told(lora: str, salt: str, extra_keys: list[Any]) -> None:
+def test_adapter_and_salt_are_told(lora: str, salt: str, extra_keys: list[Any]) -> None:
     """As what is hashed beside the tokens; the sidecar comes to the engine's keys."""
     pods, asked = Driven(), job(1, 2 * BLOCK, 1, lora, salt)
     pods.driver.submit(asked, 0)
@@ -89,7 +88,7 @@ async def test_adapter_and_salt_are_told(lora: str, salt: str, extra_keys: list[
             )
         ]
     ]
-    assert await held(mirrored(batches), Tier.DEVICE) == set(asked.keys.tolist())
+    assert held(mirrored(batches), Tier.DEVICE) == set(asked.keys.tolist())
 
 
 def test_removed_and_cleared_are_told_as_vllm_tells_them() -> None:
@@ -108,7 +107,7 @@ def test_removed_and_cleared_are_told_as_vllm_tells_them() -> None:
     assert clearing == [cleared()]
 
 
-async def test_the_sidecar_comes_to_the_engines_blocks() -> None:
+def test_the_sidecar_comes_to_the_engines_blocks() -> None:
     """After evictions, duplicates and preemptions of many requests."""
     pods, rng = Driven(blocks=24), np.random.default_rng(1)
     for _ in range(200):
@@ -122,10 +121,10 @@ async def test_the_sidecar_comes_to_the_engines_blocks() -> None:
     assert {"BlockRemoved", "BlockStored"} == {
         name for names in pods.records[0].names() for name in names
     }
-    assert await held(mirror, Tier.DEVICE) == set(pods.driver.engines.held_keys(0).tolist())
+    assert held(mirror, Tier.DEVICE) == set(pods.driver.engines.held_keys(0).tolist())
 
 
-async def test_the_host_tier_is_told_with_its_medium() -> None:
+def test_the_host_tier_is_told_with_its_medium() -> None:
     """What is computed is written through; what was evicted from the device stays there."""
     pods = Driven(blocks=4, host=TierSpec(100 * BLOCK, 0.0))
     first, second = job(1, 3 * BLOCK, 1), job(2, 3 * BLOCK, 1)
@@ -135,9 +134,9 @@ async def test_the_host_tier_is_told_with_its_medium() -> None:
 
     mirror = mirrored(pods.records[0].batches)
     engines = pods.driver.engines
-    assert await held(mirror, Tier.HOST) == set(first.keys.tolist() + second.keys.tolist())
-    assert await held(mirror, Tier.HOST) == set(engines.held_keys(1).tolist())
-    assert await held(mirror, Tier.DEVICE) == set(engines.held_keys(0).tolist())
+    assert held(mirror, Tier.HOST) == set(first.keys.tolist() + second.keys.tolist())
+    assert held(mirror, Tier.HOST) == set(engines.held_keys(1).tolist())
+    assert held(mirror, Tier.DEVICE) == set(engines.held_keys(0).tolist())
 
 
 def test_an_event_is_a_map_with_its_type_first() -> None:

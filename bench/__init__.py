@@ -1,0 +1,1 @@
+"""Benchmarks of the services on real sockets; the simulator measures policies."""

@@ -1,0 +1,1 @@
+"""How well the index foretells what real engines take from their caches."""
