@@ -7,15 +7,15 @@ import uvloop
 import zmq
 import zmq.asyncio
 
-from farsight import keys, subjects
+from farsight import subjects
 from farsight.bus import Bus
-from services.sidecar import events
 from services.sidecar.follow import KvFollower
 from services.sidecar.inbox import Inbox
 from services.sidecar.mirror import BlockLayout
 from services.sidecar.publisher import DeltaPublisher
 from services.sidecar.settings import SidecarSettings
 from services.sidecar.source import EventSource
+from services.sidecar.warm import warm
 
 ENDPOINT = "e0"
 # The tail is checked when nothing comes; that it has been checked is not what is measured.
@@ -28,8 +28,7 @@ class SidecarProcess:
     """Between an engine's ZMQ addresses and NATS, until its process ends."""
 
     def __init__(self, nats_url: str, addresses: tuple[str, str]) -> None:
-        keys.warm()
-        events.warm()
+        warm()
         self._bus = Bus(nats_url)
         self._source = EventSource(*addresses)
 
