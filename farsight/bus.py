@@ -148,7 +148,11 @@ class Bus:
     async def _error(self, error: Exception) -> None:
         if isinstance(error, nats.errors.SlowConsumerError):
             metrics.bus_dropped.labels("slow-consumer").inc()
-        log.debug("NATS error", extra={"error": repr(error)})
+        if isinstance(error, _TROUBLE):
+            log.debug("NATS error", extra={"error": repr(error)})
+        else:
+            metrics.bus_dropped.labels("handler-failed").inc()
+            log.error("a message's handler failed", exc_info=error)
 
     async def publish(self, subject: str, payload: bytes, kind: str = "other") -> bool:
         """Send and forget; False, and counted under `kind`, when NATS is away."""

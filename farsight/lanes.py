@@ -1,7 +1,7 @@
 """What Numba has no word for: comparison of several words at once, prefetch, the lowest bit.
 
-They are expanded where kernels call them, and Numba's cache does not notice when they change: touch
-the callers' files then.
+They are expanded where kernels call them, which Numba's cache does not notice: `farsight.table` has
+the callers' kernels thrown away when this file changes.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,import-untyped"
 

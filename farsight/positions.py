@@ -15,6 +15,7 @@ from farsight.errors import InvalidField
 Buckets = npt.NDArray[np.uint8]
 
 UNKNOWN = 255
+MAX_COUNTS = 1 << 22  # positions that counts may speak of; a prompt has far fewer
 _LINEAR = 16
 _PER_DOUBLING = 8
 
@@ -48,10 +49,14 @@ def of_spans(spans: Sequence[int], count: int, field: str) -> Buckets | None:
         return None
     if len(spans) == 2 and spans[1] == count:  # the usual case
         return _buckets(spans[0], count)
-    starts, counts = spans[::2], spans[1::2]
-    if len(starts) != len(counts) or sum(counts) != count:
+    given = np.array(spans, np.int64)
+    starts, counts = given[::2], given[1::2]
+    if starts.size != counts.size or int(counts.sum()) != count:
         raise InvalidField(field, f"pairs of position and number for {count} keys")
-    return np.concatenate([_buckets(at, n) for at, n in zip(starts, counts, strict=True)])
+    # The n-th key stands n places after its span's first key would, did the span begin at key 0.
+    shifts = starts - np.cumsum(counts, dtype=np.int64) + counts
+    at: npt.NDArray[np.int64] = np.repeat(shifts, counts) + np.arange(count)
+    return _CACHED[at] if at.max(initial=0) < _MAX_CACHED else bucket_of(at)
 
 
 def of_counts(counts: Sequence[int], count: int, field: str) -> Buckets | None:
@@ -61,6 +66,6 @@ def of_counts(counts: Sequence[int], count: int, field: str) -> Buckets | None:
     """
     if not counts:
         return None
-    if sum(counts) != count:
-        raise InvalidField(field, f"counts that add up to {count} keys")
+    if len(counts) > MAX_COUNTS or sum(counts) != count:
+        raise InvalidField(field, f"at most {MAX_COUNTS} counts that add up to {count} keys")
     return np.repeat(_buckets(0, len(counts)), counts)

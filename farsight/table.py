@@ -9,15 +9,23 @@ writes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from farsight import group_rules, table_rows
+from farsight import group_rules, lanes, table_rows
 from farsight import table_kernels as kernels
 from farsight.group_rules import Rows
+from farsight.kernel_cache import drop_stale
 from farsight.keys import Keys
 from farsight.positions import UNKNOWN, Buckets
+
+# Before any kernel is called: what is stored is loaded then.
+drop_stale(
+    (Path(str(module.__file__)) for module in (lanes, kernels, table_rows, group_rules)),
+    Path(kernels.add.stats.cache_path),
+)
 
 PLANE_BITS = 64
 CROWDED_LOAD = 0.6

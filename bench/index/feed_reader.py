@@ -13,6 +13,7 @@ from farsight.index import state
 from farsight.index.feed import IndexFeed
 from farsight.index.match import Confidence
 from farsight.index.state import SourceReport
+from farsight.runtime import settle_heap
 
 LOOK_S = 0.02
 LIMIT_S = 120.0
@@ -29,6 +30,7 @@ class FeedReader:
     def __init__(self, url: str, ready: Progress, applied: Progress) -> None:
         keys.warm()
         state.warm()
+        settle_heap()
         self._url = url
         self._ready = ready
         self._applied = applied

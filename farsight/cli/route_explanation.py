@@ -20,6 +20,8 @@ class Candidate:
     host_tokens: int
     storage_tokens: int
     cached_tokens: int
+    speculative_tokens: int
+    """Those of `cached_tokens` for which only prompts on their way there stand."""
     confidence: str
     index_age_ms: int | None
     """None: never heard of, as below."""
@@ -91,6 +93,7 @@ def _candidate(seen: router_pb2.Candidate, is_chosen: bool) -> Candidate:
         host_tokens=seen.host_tokens,
         storage_tokens=seen.storage_tokens,
         cached_tokens=seen.cached_tokens,
+        speculative_tokens=seen.speculative_tokens,
         confidence=confidence_name(seen.confidence),
         index_age_ms=known_age_ms(seen.index_age_ms),
         load_age_ms=known_age_ms(seen.load_age_ms),

@@ -11,6 +11,8 @@ from farsight.cli.route_explanation import Candidate, Explanation
 from farsight.cli.tables import fitted, new_table
 
 CHOSEN = "→"
+# Of the cached tokens: those of prompts that were routed there moments ago.
+ON_ITS_WAY = "on its\nway"
 
 
 def render(decision: Explanation) -> RenderableType:
@@ -53,9 +55,10 @@ def _name(candidate: Candidate) -> tuple[str, Text]:
 
 
 def _known(candidates: Sequence[Candidate]) -> Table:
+    has_speculation = any(candidate.speculative_tokens for candidate in candidates)
     figures = (
         *("index\nage", "load\nage", "prefix\ndevice", "tokens\nhost", "\nstorage"),
-        *("cached\ntokens", "in\nflight", "prefill\ntokens"),
+        *("cached\ntokens", *[ON_ITS_WAY] * has_speculation, "in\nflight", "prefill\ntokens"),
     )
     table = new_table(("", "endpoint", "index", *figures), figures, ("index",))
     for candidate in candidates:
@@ -68,6 +71,7 @@ def _known(candidates: Sequence[Candidate]) -> Table:
             words.count(candidate.host_tokens),
             words.count(candidate.storage_tokens),
             words.count(candidate.cached_tokens),
+            *[words.count(candidate.speculative_tokens)] * has_speculation,
             words.count(candidate.in_flight_requests),
             words.count(candidate.in_flight_prefill_tokens),
         )

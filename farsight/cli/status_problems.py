@@ -70,6 +70,20 @@ def _of_load(fleet: Fleet, endpoint: Endpoint) -> Iterator[str]:
             yield f"{what}: its load is {words.age(load.load_age_ms)} old"
         if load.is_inhibited:
             yield f"{what}: failed moments ago and is left out"
+        yield from _of_drift(what, load.cached_drift_tokens)
+
+
+def _of_drift(what: str, tokens: float) -> Iterator[str]:
+    if tokens > 0:
+        yield (
+            f"{what}: its engine finds {tokens:,.0f} cached tokens fewer than the index says; a "
+            "fresh snapshot was asked for; if this stays: farsight index diff"
+        )
+    elif tokens < 0:
+        yield (
+            f"{what}: its engine finds {-tokens:,.0f} cached tokens more than the index says; "
+            "compare tokenizer, chat template, adapter and salt of router and engine"
+        )
 
 
 def _of_trainers(fleet: Fleet, unused_kinds: Collection[str]) -> Iterator[str]:

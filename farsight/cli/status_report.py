@@ -92,6 +92,8 @@ class EndpointLoad:
     """Of the last load report; None is never."""
     is_inhibited: bool
     """Failed lately and is left out for a moment."""
+    cached_drift_tokens: float
+    """Mean predicted minus actual cached tokens while they drift apart, else 0."""
 
 
 @dataclass(frozen=True, slots=True)

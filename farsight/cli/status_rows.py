@@ -96,6 +96,7 @@ def load_rows(routers: Mapping[str, RouterStatusReply]) -> Sequence[EndpointLoad
             router=router,
             load_age_ms=known_age_ms(endpoint.load_age_ms),
             is_inhibited=endpoint.inhibited,
+            cached_drift_tokens=endpoint.cached_drift_tokens,
         )
         for router, reply in routers.items()
         for endpoint in reply.endpoints

@@ -48,6 +48,12 @@ def shape_for(table: BlockTable, slot: int, added: int) -> Shape:
     return Shape(capacity, max(table.planes, slot // PLANE_BITS + 1))
 
 
+def can_become(table: BlockTable, shape: Shape) -> bool:
+    """What the table holds fits into that shape."""
+    fits = table.stats.distinct_keys <= shape.capacity * MAX_LOAD
+    return fits and shape.planes >= table.planes
+
+
 class Budget:
     """Most bytes that the tables may take, those in the making included.
 

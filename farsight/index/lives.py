@@ -50,7 +50,7 @@ class Lives:
         """The endpoint is known no more; what it left on shared storage is the pool's."""
         self._bequeath(source)
         self._parts.pools.leave(source)
-        source.loads.clear()
+        source.lose_base()  # nothing that is under way for it goes on
         self._sources.remove(source)
 
     def settle(self, source: Source, beat: Beat) -> None:

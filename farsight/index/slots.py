@@ -8,7 +8,6 @@ import heapq
 from collections.abc import Mapping, Sequence
 
 from farsight.index.tables import Tables
-from farsight.table import PLANE_BITS
 from farsight.table_sweep import Sweep
 
 # Table slots looked at in one slice: well under a millisecond.
@@ -20,6 +19,7 @@ class _Cycle:
 
     def __init__(self, tables: Tables, dead: Sequence[int], limits: Mapping[int, int]) -> None:
         self.dead = dead
+        self.limits = limits
         self._sweeps: list[Sweep] = []
         for table in tables.all:
             dead_here = [slot for slot in dead if table.held(slot)]
@@ -62,15 +62,12 @@ class Slots:
         self._count += 1
         return self._count - 1
 
-    @property
-    def is_plane_full(self) -> bool:
-        """The next slot taken would need another plane in the tables."""
-        return not self._clean and self._count % PLANE_BITS == 0 and self._count > 0
-
     def release(self, slot: int) -> None:
         """Nobody has the slot any more."""
         self._limits.pop(slot, None)
-        if self._tables.held(slot):
+        # Even when it is empty, a sweep that is under way would limit the next to have it.
+        is_limited = self._cycle is not None and slot in self._cycle.limits
+        if is_limited or self._tables.held(slot):
             self._dead.append(slot)
         else:
             heapq.heappush(self._clean, slot)

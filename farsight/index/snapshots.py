@@ -63,12 +63,14 @@ class SnapshotLoader:
             self._in_work.discard(endpoint_id)
 
     async def _resync(self, index: KvIndex, endpoint_id: str) -> bool:
-        """Ask the sidecar for a snapshot; take the last stored one when it does not answer."""
+        """Ask the sidecar for a snapshot; take the last stored one when it does not answer.
+
+        A doubt is removed by a snapshot that was asked for after it alone.
+        """
         name, origin = subjects.token(endpoint_id), "stored"
+        fresh = index.wants_fresh(endpoint_id)
         with contextlib.suppress(BusUnavailable):
-            request = KvSnapshotRequest(
-                replica_id=self._replica_id, fresh=index.wants_fresh(endpoint_id)
-            )
+            request = KvSnapshotRequest(replica_id=self._replica_id, fresh=fresh)
             answer = await self._bus.request(
                 subjects.snapshot(endpoint_id),
                 request.SerializeToString(),
@@ -84,4 +86,6 @@ class SnapshotLoader:
         if snapshot.endpoint_id != endpoint_id:
             raise InvalidField("endpoint_id", endpoint_id)
         async with self._turn:
+            if index.wants_fresh(endpoint_id) and not (fresh and origin == "asked"):
+                return False
             return await index.replace(snapshot)

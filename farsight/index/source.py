@@ -72,7 +72,6 @@ class Source:
         self.confirmed_s = -math.inf
         self.behind_since_s = math.inf
         self.limit = NO_LIMIT
-        self.is_clearing = False
         self.pending.clear()
         self.loads.clear()
         self._set_base(False)
@@ -81,6 +80,7 @@ class Source:
         self.is_based = is_based
         self.needed_seq = needed_seq
         self.is_doubted = False
+        self.is_clearing = False
 
     def lose_base(self) -> None:
         """What is known is not all, or wrong: a snapshot from this point on must replace it."""
@@ -99,7 +99,6 @@ class Source:
     def rebase(self, seq: int) -> None:
         """A snapshot was loaded; deltas that it does not reach are as late as they were."""
         self.applied_seq = seq
-        self.is_clearing = False
         self._set_base(True)
         self.awaited_seq = self.announced_seq
         self.pending.forget_until(seq)

@@ -65,7 +65,7 @@ class Tables:
         """Tier, group and keys of a slot, group 0 always; a pass over the tables."""
         return [
             (tier, group, table.keys_of(slot))
-            for (tier, group), table in self._places.items()
+            for (tier, group), table in list(self._places.items())  # others may come meanwhile
             if group == 0 or table.held(slot)
         ]
 

@@ -51,20 +51,26 @@ class Trimmer:
             self._parts.slots.limit(slot, last_bucket)
 
     def lift(self) -> None:
-        """Ask limited endpoints for all of their blocks, when there has been room for a while."""
+        """Ask limited endpoints for all of their blocks, when there has been room for a while.
+
+        What a pool has lost does not come back; it inherits everything again.
+        """
         limited = [s for s in self._parts.sources if s.limit < NO_LIMIT]
-        if not limited or self._parts.slots.is_dirty:
+        pools = [pool for pool in self._parts.pools.all if pool.limit < NO_LIMIT]
+        if not (limited or pools) or self._parts.slots.is_dirty:
             self._roomy_since_s = None
             return
         missing = sorted((self._missing(source), source.endpoint_id) for source in limited)
         spare = self._parts.budget.spare_keys
         now_s = self._parts.clock()
-        if missing[0][0] > spare:
+        if spare < (missing[0][0] if missing else 1):
             self._roomy_since_s = None
         elif self._roomy_since_s is None:
             self._roomy_since_s = now_s
         elif now_s - self._roomy_since_s >= LIFT_AFTER_S:
             self._roomy_since_s = None
+            for pool in pools:
+                pool.limit = NO_LIMIT
             for blocks, endpoint_id in missing:
                 spare -= blocks
                 if spare >= 0:

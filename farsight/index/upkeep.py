@@ -83,6 +83,9 @@ class Upkeep:
         if shape != (table.capacity, table.planes):
             pace = self._parts.pace
             async with self._parts.gate.closed():
+                # Before it closed, others may have written; who lacks room asks again.
+                if not budget.can_become(table, shape):
+                    return
                 retired = table.adopt(await pace.run(table.rebuilt, *shape))
             await pace.run(empty_pages, retired)
 

@@ -76,6 +76,8 @@ class Writer:
         self, source: Source, slot: int, table: BlockTable, keys: Keys, buckets: Buckets | None
     ) -> None:
         """The slot holds the keys now, as far as the endpoint's limit allows."""
+        if source.limit < 0:
+            return  # nobody has made room: the table would grow
         table.add(slot, keys, buckets, source.limit)
 
     def _store_at_once(self, source: Source, change: Change) -> bool:

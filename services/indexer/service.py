@@ -18,7 +18,7 @@ from farsight.index.shards import Share
 from farsight.index.state import KvIndex
 from farsight.keys import pack, unpack
 from farsight.pb import index_pb2, index_pb2_grpc
-from farsight.runtime import Runtime
+from farsight.runtime import Runtime, settle_heap
 from services.indexer import metrics
 from services.indexer.settings import IndexerSettings
 
@@ -133,6 +133,7 @@ async def _follow(feed: IndexFeed, runtime: Runtime) -> None:
     """Make the kernels ready, so that no delta and no request waits for them; then feed."""
     await asyncio.to_thread(block_keys.warm)
     await asyncio.to_thread(state.warm)
+    settle_heap()
     runtime.readiness.set("kernels", True)
     await feed.run()
 

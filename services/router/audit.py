@@ -56,6 +56,8 @@ class _Window:
     """Of DOUBT_INTERVAL_S."""
     drift: str = ""
     """`over`, `under` or empty."""
+    drift_tokens: float = 0.0
+    """Mean error while there is a drift: positive over, negative under."""
 
 
 class Audit:
@@ -72,11 +74,16 @@ class Audit:
         taken, self._doubts = self._doubts, []
         return taken
 
+    def drift_tokens(self, endpoint_id: str) -> float:
+        """Mean predicted minus found tokens when last judged to drift apart; 0 otherwise."""
+        window = self._windows.get(endpoint_id)
+        return window.drift_tokens if window is not None else 0.0
+
     def begin(self, endpoint_id: str) -> None:
         """The endpoint began a new life: earlier decisions say nothing about it."""
         if endpoint_id in self._windows:
             self._tell(endpoint_id, self._windows[endpoint_id], "", 0.0)
-            self._windows[endpoint_id] = _Window(self._unix_ms())
+        self._windows[endpoint_id] = _Window(self._unix_ms())
 
     def forget(self, endpoint_id: str) -> None:
         """The endpoint left."""
@@ -140,6 +147,7 @@ class Audit:
                 extra={"endpoint": endpoint_id, "direction": drift, "mean_tokens": round(mean)},
             )
         window.drift = drift
+        window.drift_tokens = -mean if drift == "under" else mean
 
 
 def _error(decision: OpenDecision, row: int, found: int) -> int:

@@ -43,6 +43,8 @@ class Candidates:
     """Further cached prefix on shared storage."""
     cached_tokens: Floats
     """What the engine will take from its caches: whole engine blocks, never the last token."""
+    speculative_tokens: Floats
+    """Those of `cached_tokens` for which only prompts on their way stand."""
     uncached_tokens: Floats
     confidence: npt.NDArray[np.uint8]
     """Values of `farsight.index.match.Confidence`."""

@@ -30,6 +30,7 @@ def candidates(
         host_tokens=prefixes.host_tokens,
         storage_tokens=prefixes.storage_tokens,
         cached_tokens=prefixes.cached_tokens,
+        speculative_tokens=prefixes.speculative_tokens,
         uncached_tokens=prompt_tokens - prefixes.cached_tokens,
         confidence=prefixes.confidence,
         index_age_ms=prefixes.age_ms,

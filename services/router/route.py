@@ -103,9 +103,7 @@ class RequestRouter:
         seen = seen.predicted(forecast.predictions)
         choice = profile.choose(self._view(call, profile.name, tokens.size, expected), seen)
         answered = choice.ranked(MAX_ALTERNATIVES)
-        opened = self._open(
-            call, roster, seen, prefixes, forecast, answered, profile.name, arrived_s
-        )
+        opened = self._open(call, roster, seen, forecast, answered, profile.name, arrived_s)
         self._reserve(opened, prefixes, answered[0], expected)
         fallbacks = (*prefixes.fallbacks, *filter(None, [forecast.fallback]))
         fallbacks += tuple(f"filter-{name}-relaxed" for name in choice.relaxed)
@@ -146,7 +144,6 @@ class RequestRouter:
         call: RouteCall,
         roster: Roster,
         seen: Candidates,
-        prefixes: Prefixes,
         forecast: Forecast,
         answered: Sequence[int],
         profile: str,
@@ -154,7 +151,7 @@ class RequestRouter:
     ) -> OpenDecision:
         rows = np.array(answered, np.intp)
         cached_tokens = seen.cached_tokens[rows]
-        indexed_tokens = cached_tokens - prefixes.speculative_tokens[rows]
+        indexed_tokens = cached_tokens - seen.speculative_tokens[rows]
         endpoints = [roster.endpoints[row] for row in answered]
         return OpenDecision(
             decision_id=self._new_id(),

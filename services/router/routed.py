@@ -44,8 +44,9 @@ class RoutedPrompts:
         fresh = self._memory.routed(endpoint_id, keys)
         if not is_indexed:
             self._speculative.add(endpoint_id, keys, decision_id)
-        if keys.size and (fresh or not is_indexed):
-            self._outbox.add(endpoint_id, keys)
+        endpoint = self._fleet.endpoints.get(endpoint_id)
+        if endpoint is not None and keys.size and (fresh or not is_indexed):
+            self._outbox.add(endpoint_id, endpoint.epoch, keys)
 
     def begun(self, decision_id: str) -> None:
         """The engine has computed the prompt."""
@@ -95,15 +96,20 @@ class RoutedPrompts:
         return told
 
     def hear(self, subject: str, data: bytes) -> None:
-        """Take what another replica told; prompts for endpoints without a record are left out."""
+        """Take what another replica told; prompts for endpoints without a record are left out.
+
+        So are those for another life of an endpoint, of which one of us has not heard yet.
+        """
         if subject == self._own_subject:
             return
         delta = decode_routed(data)
         if delta is None or delta.router_id == self._router_id:
             return
         for prompt in delta.prompts:
-            if prompt.endpoint_id not in self._fleet.endpoints:
-                metrics.series(metrics.routed_prompts, "unknown-endpoint").inc()
+            endpoint = self._fleet.endpoints.get(prompt.endpoint_id)
+            if endpoint is None or endpoint.epoch != prompt.epoch:
+                why = "unknown-endpoint" if endpoint is None else "other-epoch"
+                metrics.series(metrics.routed_prompts, why).inc()
                 continue
             keys = keys_of(prompt)
             if keys is not None:

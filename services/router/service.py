@@ -1,7 +1,6 @@
 """The gRPC face of the router, and how its parts are wired."""
 
 import asyncio
-import gc
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -32,7 +31,7 @@ from farsight.pb.router_pb2 import (
     RouterStatusRequest,
 )
 from farsight.replicas import ReplicaPool
-from farsight.runtime import Runtime
+from farsight.runtime import Runtime, settle_heap
 from services.router import metrics, speculative
 from services.router.approximate import ApproximateMemory
 from services.router.audit import Audit
@@ -225,9 +224,7 @@ async def _warm(runtime: Runtime) -> None:
     await asyncio.to_thread(keys.warm)
     await asyncio.to_thread(state.warm)
     await asyncio.to_thread(speculative.warm)
-    # What was loaded stays: full passes of the collector need not look at it while a call waits.
-    gc.collect()
-    gc.freeze()
+    settle_heap()
     runtime.readiness.set("kernels", True)
 
 

@@ -12,13 +12,14 @@ from services.router import metrics
 
 # Of one prompt: its head stands for it. 65,536 tokens.
 MAX_TOLD_KEYS = 4096
-# A message ends with the prompt that passes this; the rest waits for the next one. It takes the
-# hearer well under a millisecond.
+# A message ends with the prompt that passes either; the rest waits for the next one. It takes the
+# hearer about a millisecond: a prompt some 20 us, and its keys.
 MESSAGE_BYTES = 1 << 15
+MESSAGE_PROMPTS = 32
 # Beyond this the oldest prompts are not told.
 MAX_WAITING_BYTES = 1 << 20
 MAX_HEARD_BYTES = 1 << 17
-MAX_HEARD_PROMPTS = 1024
+MAX_HEARD_PROMPTS = 4 * MESSAGE_PROMPTS
 
 
 class RoutedOutbox:
@@ -32,9 +33,10 @@ class RoutedOutbox:
         self._waiting: deque[RoutedPrompt] = deque()
         self._waiting_bytes = 0
 
-    def add(self, endpoint_id: str, keys: Keys) -> None:
-        """Tell of a prompt that went to the endpoint."""
-        prompt = RoutedPrompt(endpoint_id=endpoint_id, keys=pack(keys[:MAX_TOLD_KEYS]))
+    def add(self, endpoint_id: str, epoch: int, keys: Keys) -> None:
+        """Tell of a prompt that went to this life of the endpoint."""
+        told = pack(keys[:MAX_TOLD_KEYS])
+        prompt = RoutedPrompt(endpoint_id=endpoint_id, epoch=epoch, keys=told)
         self._waiting.append(prompt)
         self._waiting_bytes += _size(prompt)
         while self._waiting_bytes > MAX_WAITING_BYTES:
@@ -57,7 +59,7 @@ class RoutedOutbox:
             return None
         told = RoutedDelta(router_id=self._router_id)
         size_bytes = 0
-        while self._waiting and size_bytes < MESSAGE_BYTES:
+        while self._waiting and size_bytes < MESSAGE_BYTES and len(told.prompts) < MESSAGE_PROMPTS:
             prompt = self._waiting.popleft()
             size_bytes += _size(prompt)
             told.prompts.append(prompt)

@@ -171,15 +171,17 @@ class SpeculativePrompts:
         self._ids[i] = ""
 
     def withdraw(self, decision_id: str) -> Keys | None:
-        """The request goes elsewhere or nowhere; its keys, when it still counted."""
+        """The request goes elsewhere or nowhere; its keys, when they are still here.
+
+        They are, too, where it counted no more: its endpoint failed before, or had all of them.
+        """
         number = self._numbers.pop(decision_id, None)
         if number is None:
             return None
         i = number % MAX_PROMPTS
-        if self._slots[i] == _GONE:
-            return None
+        if self._slots[i] != _GONE:
+            metrics.series(metrics.speculative_prompts, "withdrawn").inc()
         self._slots[i], self._ids[i] = _GONE, ""
-        metrics.series(metrics.speculative_prompts, "withdrawn").inc()
         start, length = int(self._starts[i]), int(self._lengths[i])
         return self._keys[start : start + length].copy()
 

@@ -51,6 +51,7 @@ def _endpoints(parts: RouterParts) -> list[EndpointStatus]:
                 ttft_actual_ms=actual_ms,
                 load_age_ms=int(min(parts.fleet.load_age_ms(endpoint_id), 2**32 - 1)),
                 inhibited=parts.fleet.is_inhibited(endpoint_id),
+                cached_drift_tokens=parts.audit.drift_tokens(endpoint_id),
             )
         )
     return rows

@@ -192,4 +192,5 @@ def _candidate(decision: Decision, row: int, scores: dict[str, float]) -> Candid
         total_score=total if math.isfinite(total) else 0.0,
         in_flight_requests=int(seen.in_flight_requests[row]),
         in_flight_prefill_tokens=int(seen.in_flight_prefill_tokens[row]),
+        speculative_tokens=int(seen.speculative_tokens[row]),
     )

@@ -154,6 +154,18 @@ def reserve(blocks: BlockMap, entries: int, nodes: int) -> BlockMap:
     return blocks
 
 
+def is_crowded(blocks: BlockMap) -> bool:
+    """More than 3/4 of the rows are taken: `grown` is due, so that no batch has to wait for it."""
+    entries, nodes = int(blocks.totals[LIVE_ENTRIES]), int(blocks.totals[LIVE_NODES])
+    return 4 * entries > 3 * blocks.hashes.size or 4 * nodes > 3 * blocks.keys.size
+
+
+def grown(blocks: BlockMap) -> BlockMap:
+    """A map with half of its rows free; pure, and lets other threads run."""
+    totals = blocks.totals
+    return reserve(blocks, int(totals[LIVE_ENTRIES]), int(totals[LIVE_NODES]))
+
+
 def _longer(array: npt.NDArray[Scalar], used: int, rows: int) -> npt.NDArray[Scalar]:
     """A copy of the used rows with zeros behind them."""
     grown = np.zeros((rows, *array.shape[1:]), array.dtype)

@@ -275,7 +275,7 @@ def _has_room(m, log, settings):
 
 
 @inlined
-def _store(m, log, row, plan, batch, cursor, counts, settings):
+def _store(m, log, row, plan, batch, cursor, counts, settings, tier):
     """Take a span, or as much as there is room for; True when it is done."""
     hashes, tokens, extras = batch
     parent = _before(m, row, cursor[1], hashes)
@@ -303,7 +303,7 @@ def _store(m, log, row, plan, batch, cursor, counts, settings):
             counts[ORPHAN] += 1
         elif m.nodes[entry] == _UNKNOWN:
             _resolve(m, log, entry, node)
-        _add_copy(m, log, plan.holding, entry, length, settings.counts_copies)
+        _add_copy(m, log, plan.holding, entry, length, settings.counts_copies and tier != _STORAGE)
     return True
 
 
@@ -375,7 +375,7 @@ def apply(m, log, rows, plans, batch, tables, cursor, counts, settings):
             if is_new and _is_full(m, tier, tables, row.hashes, settings):
                 counts[STORAGE_FULL if tier == _STORAGE else FULL] += row.hashes
             elif state == PLANNED and not _store(
-                m, log, row, plans[i], batch, cursor, counts, settings
+                m, log, row, plans[i], batch, cursor, counts, settings, tier
             ):
                 return NEEDS_ROOM
         cursor[1] = 0

@@ -93,7 +93,7 @@ class KvFollower:
             count_copies=settings.kv_report_mode == "new",
             offload_chunk_blocks=settings.kv_offload_chunk_blocks,
             drops_last_block=settings.kv_drops_last_block,
-            expected_blocks=min(keys, MAX_EXPECTED_BLOCKS),
+            expected_blocks=min(3 * keys // 2, MAX_EXPECTED_BLOCKS),  # a full cache is not crowded
             pool_blocks=max(self._device_blocks - 1, 0),  # the null block caches nothing
         )
         return Tracker(mirror, self._publisher, self._bad, self._observe)
@@ -136,10 +136,14 @@ class KvFollower:
             return Contents(position, await self._at_rest(tracker.contents))
 
     def whole_at(self) -> EnginePosition | None:
-        """How far the engine's batches have come; None while the mirror is not whole."""
+        """How far the engine's batches have come; None while the mirror is not whole.
+
+        None as well before there is a batch with a time, by which the engine could be known again.
+        """
         if self._stream is None or self._tracker.reason:
             return None
-        return self._stream.position
+        position = self._stream.position
+        return None if position.last_engine_unix_s is None else position
 
     async def moment(self) -> Moment | None:
         """The mirror at `whole_at`; None while it is not whole."""

@@ -16,6 +16,7 @@ _32 = np.uint64(32)
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
+_MAX_COPIES = 1 << 31  # far from where the counter wraps
 
 
 @njit(cache=True, nogil=True)
@@ -65,29 +66,30 @@ def announce(m, log, h):
 
 @njit(cache=True, nogil=True)
 def export_nodes(m):
-    """Keys and parents of the nodes, parents first, and the new number of each node."""
+    """Keys and parents of the nodes, parents first, and the new number of each node.
+
+    Otherwise in the order of the rows, so that chains stay together.
+    """
     used = m.totals[_NODES]
-    top = -1
-    for node in range(used):
-        top = max(top, m.positions[node])
-    ends = np.zeros(top + 2, np.int64)
-    for node in range(used):
-        ends[m.positions[node] + 1] += 1
-    ends[0] = 0
-    ends = np.cumsum(ends)
     numbers = np.full(used, -1, np.int32)
     keys = np.empty(m.totals[_LIVE_NODES], np.uint64)
-    for node in range(used):
-        position = m.positions[node]
-        if position >= 0:
-            numbers[node] = ends[position]
-            keys[ends[position]] = m.keys[node]
-            ends[position] += 1
     parents = np.empty(keys.size, np.int32)
-    for node in range(used):
-        if numbers[node] >= 0:
+    path = np.empty(keys.size, np.int32)  # up to an ancestor that has its number
+    at = 0
+    for row in range(used):
+        depth = 0
+        node = row if m.positions[row] >= 0 else -1
+        while node >= 0 and numbers[node] < 0:
+            path[depth] = node
+            depth += 1
+            node = m.parents[node]
+        for i in range(depth - 1, -1, -1):
+            node = path[i]
             parent = m.parents[node]
-            parents[numbers[node]] = numbers[parent] if parent >= 0 else -1
+            numbers[node] = at
+            keys[at] = m.keys[node]
+            parents[at] = numbers[parent] if parent >= 0 else -1
+            at += 1
     return keys, parents, numbers
 
 
@@ -174,6 +176,8 @@ def restore_entries(m, max_length):
         is_held = False
         for h in range(m.copies.shape[1]):
             if (m.copies[entry, h] != 0) != (0 < m.lengths[entry, h] <= max_length):
+                return False
+            if m.copies[entry, h] > _MAX_COPIES:
                 return False
             if m.copies[entry, h] != 0:
                 is_held = True

@@ -16,12 +16,17 @@ nothing on the host (whose size is not told):
   c too large), and if every hash counted is a block of its own: there is one KV group, and no
   partial blocks, which are further hashes of the same block.
 
+Without replay there is no such certainty: the last batches may be lost at any time, unnoticed until
+the next one comes.
+
 An engine that has been under pressure gets there: vLLM reuses blocks without a hash first, so all
 but a few are cached at any time, and all of them between the moment when a request's last block is
 filled and its next one.
 """
 
 from services.sidecar.block_map import BLOCKS, ENTRIES, BlockMap
+
+NEVER_WHOLE = frozenset({"no-replay"})  # a lost tail of the stream would not be noticed
 
 
 class Losses:
@@ -38,7 +43,7 @@ class Losses:
     def lose(self, reason: str, known_blocks: int) -> None:
         """Part of the history is missing; `known_blocks` on the device come from before it."""
         self.reason = self.reason or reason
-        self._can_fill = self._can_fill and not known_blocks
+        self._can_fill = self._can_fill and not known_blocks and reason not in NEVER_WHOLE
 
     def restore(self, reason: str) -> None:
         """Go on where another stood that may have known blocks."""
@@ -47,7 +52,7 @@ class Losses:
 
     def clear(self, host_used: bool) -> None:
         """The device is empty."""
-        if not host_used:
+        if not host_used and self.reason not in NEVER_WHOLE:
             self.reason = ""
 
     def see_shared_block(self) -> None:

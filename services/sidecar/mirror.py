@@ -2,7 +2,8 @@
 
 An engine names a block by its own hash, and announces physical copies one by one, per tier and KV
 group. The mirror keeps the key of each block and counts the copies: only the first copy and the
-last removal change what the endpoint holds. See block_map.py for the arrays, kv_groups.py for the
+last removal change what the endpoint holds. On shared storage there are no copies: a file is
+announced again whenever it is found to exist. See block_map.py for the arrays, kv_groups.py for the
 groups.
 
 Hashes are content addresses within one life of an engine, so a hash that is known on any tier or in
@@ -32,6 +33,7 @@ gives it back:
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +53,8 @@ from services.sidecar.block_map import (
     Settings,
     Tables,
     clear_holdings,
+    grown,
+    is_crowded,
     memory_bytes,
     new_map,
     reserve,
@@ -84,7 +88,7 @@ _IGNORED = {
     kernels.FULL: "mirror-full",
     kernels.STORAGE_FULL: "storage-full",
 }
-_MAX_SEEDS = 4096
+_seed_of = lru_cache(4096)(seed_of)
 _NO_EXTRAS = np.empty(0, np.uint64)
 
 
@@ -125,8 +129,7 @@ class Mirror:
         self._groups = KvGroups(layout.key_block_tokens, drops_last_block=drops_last_block)
         self._holdings: list[Holding] = [(Tier.DEVICE, 0)]
         self._blocks = new_map(expected_blocks, len(self._holdings))
-        seed = seed_of(layout.model_fingerprint, "", layout.key_block_tokens)
-        self._seeds = {"": seed}
+        seed = _seed_of(layout.model_fingerprint, "", layout.key_block_tokens)
         self._tables = Tables(
             _TIERS,
             np.full((len(Tier) + 1, MAX_GROUPS + 1), -1, np.int32),
@@ -166,6 +169,15 @@ class Mirror:
     def without_prefix_group(self) -> bool:
         """No group needs every block of a prefix: group 0 is empty."""
         return self._groups.without_prefix_group
+
+    @property
+    def is_crowded(self) -> bool:
+        """`make_room` is due, so that no batch has to wait for it."""
+        return is_crowded(self._blocks)
+
+    def make_room(self) -> None:
+        """Enlarge the arrays; some 100 ns a block, on the terms of `contents`."""
+        self._blocks = grown(self._blocks)
 
     @property
     def memory_bytes(self) -> int:
@@ -277,7 +289,8 @@ class Mirror:
         plan["length"] = inner if size else chunk
         if 0 < size < group.block_tokens:
             plan["length"] = -1 if group.rule is Rule.CHECKPOINT else -(group.block_tokens // unit)
-        plan["seed"] = self._seed(batch.beside[i].lora_name if i in batch.beside else "")
+        lora_name = batch.beside[i].lora_name if i in batch.beside else ""
+        plan["seed"] = _seed_of(self._layout.model_fingerprint, lora_name, unit)
         plan["state"] = kernels.PLANNED
 
     def _group_of(self, row: npt.NDArray[np.void]) -> Group | None:
@@ -325,16 +338,6 @@ class Mirror:
         h = self._holdings.index(holding)
         self._tables.holdings[tier, number] = h
         return h
-
-    def _seed(self, lora_name: str) -> int:
-        seed = self._seeds.get(lora_name)
-        if seed is None:
-            if len(self._seeds) >= _MAX_SEEDS:
-                self._seeds = {"": int(self._tables.seed[0])}
-            layout = self._layout
-            seed = seed_of(layout.model_fingerprint, lora_name, layout.key_block_tokens)
-            self._seeds[lora_name] = seed
-        return seed
 
     def export(self) -> MirrorState:
         """The mirror as data; a pure read, on the terms of `contents`."""

@@ -84,6 +84,8 @@ def decode(data: bytes) -> tuple[EngineLife, Moment]:
         raise BadRecord(f"saved mirror: {error}") from error
     if saved.format != FORMAT:
         raise BadRecord(f"saved mirror: format {saved.format}, expected {FORMAT}")
+    if saved.last_engine_unix_s is None:
+        raise BadRecord("saved mirror: no time to know its last batch by")
     position = EnginePosition(saved.next_seq, saved.last_engine_unix_s)
     return saved.life, Moment(position, mirror_state.decode(saved.state))
 

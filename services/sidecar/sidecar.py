@@ -83,7 +83,8 @@ class Sidecar:
                     task.cancel()
         finally:
             await self._withdraw("stopping")
-            await self._save_last()
+            if self._runtime.stopping.is_set():  # an error may have left the mirror half changed
+                await self._save_last()
             await self._snapshots.remove()
             self.stopped.set()
 

@@ -1,8 +1,8 @@
 """Follows one engine rank's KV events: every batch once, in order, or the reason why not.
 
 Subscribe first, then replay from 0, then merge by sequence number. A gap is filled by a replay from
-the first missing batch. While nothing comes, the tail is checked: a replay from the last batch must
-begin with that batch, which finds batches that ZMQ dropped and an engine that restarted unseen. A
+the last batch, which must begin with that batch: the gap may be an engine that restarted unseen.
+While nothing comes, the tail is checked in the same way, which finds batches that ZMQ dropped. A
 batch that comes live ends the check: it goes first, and its number shows what is missing before it.
 When check after check finds batches and none came live, the subscription is dead (the engine's
 publisher connects instead of binding, or its port cannot be reached): the mirror is always late.
@@ -220,8 +220,10 @@ class KvStream:
         log.warning("gap in KV events", extra={"missing": until - self._next, "from": self._next})
         if self._source.replay is not None:
             try:
-                async with aclosing(self._retained(self._source.replay, self._next)) as slices:
+                async with aclosing(self._retained(self._source.replay, self._next - 1)) as slices:
                     async for frames in slices:
+                        if frames and frames[0].seq < self._next:
+                            self._confirm(frames[0])
                         await self._apply_slice(frames)
             except ReplaySilent as error:
                 raise Resync("replay-silent") from error

@@ -140,6 +140,8 @@ class Tracker:
         changes = self._log.take()
         if changes and self.live:
             await self._publisher.send(changes)
+        if self._mirror.is_crowded:
+            await asyncio.to_thread(self._mirror.make_room)
         self._count()
 
     async def caught_up(self) -> None:
@@ -147,7 +149,7 @@ class Tracker:
         self._log.take()
         await asyncio.to_thread(self._mirror.announce, self._log)
         self.live = True
-        await self._publisher.send(self._log.take())
+        await self._publisher.send(await asyncio.to_thread(self._log.take))
         self._count()
 
     def _count(self) -> None:

@@ -9,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from farsight.errors import InvalidField
+from farsight.kernel_cache import drop_stale
 from farsight.keys import CANONICAL_BLOCK_TOKENS, Keys
 from sim.engine import advance as kernels
 from sim.engine import layout
 from sim.engine.arena import Arena
-from sim.engine.kernel_cache import drop_stale
 from sim.engine.layout import N_EVENTS, N_KV, N_KV_KEYS, NONE, State, make_state
 from sim.engine.spec import EngineSpec, TierSpec
 
 # Before any kernel is called: what is stored is loaded then.
-drop_stale(Path(__file__).parent, Path(kernels.advance.stats.cache_path))
+drop_stale(Path(__file__).parent.glob("*.py"), Path(kernels.advance.stats.cache_path))
 
 
 class Kind(IntEnum):

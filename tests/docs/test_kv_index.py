@@ -66,6 +66,22 @@ def test_metrics_exist() -> None:
     assert unknown == set()
 
 
+def test_tests_of_semantics_and_pitfalls_exist() -> None:
+    """Each that the tables name is there, and each item has one."""
+    _, tables = PAGE.split("## Wire semantics and pitfalls, and where each is tested\n")
+    rows = re.findall(r"^\| (\d+) \| [^|]+ \| ([^|]+) \|$", tables, re.MULTILINE)
+    named = [re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", tests) for _, tests in rows]
+
+    assert [int(item) for item, _ in rows] == [*range(1, 9), *range(1, 14)]
+    assert all(named)
+    missing = [
+        (path, name)
+        for path, name in {test for tests in named for test in tests}
+        if f"def {name}(" not in (ROOT / path).read_text()
+    ]
+    assert missing == []
+
+
 def test_fuzz_targets_are_those_of_make() -> None:
     """`make fuzz` runs every target."""
     (made,) = re.findall(r"^FUZZ_TARGETS \?= (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -6,6 +6,7 @@ import nats
 import pytest
 from nats.js.api import ObjectStoreConfig
 
+from farsight import metrics
 from farsight.bus import Bus
 from farsight.errors import BadRecord, BusUnavailable
 from farsight.subjects import KV_BUCKET, OBJECT_TTL_S
@@ -130,3 +131,24 @@ async def test_streams_are_read_again_from_the_start(bus: Bus) -> None:
     assert [await asyncio.wait_for(got.get(), 5) for _ in range(2)] == [b"1", b"2"]
     assert got.empty()
     consumer.cancel()
+
+
+async def test_a_handler_that_fails_is_counted_and_called_again(bus: Bus) -> None:
+    """One bad message is not the end of a subscription, nor passed over in silence."""
+    got: asyncio.Queue[bytes] = asyncio.Queue()
+    failed = metrics.bus_dropped.labels("handler-failed")
+    before = failed._value.get()
+
+    def handler(subject: str, data: bytes) -> None:
+        if data == b"bad":
+            raise KeyError(data)
+        got.put_nowait(data)
+
+    bus.subscribe("farsight.test.failing", handler)
+    await asyncio.sleep(0.05)
+    await bus.flush()
+    for data in (b"bad", b"good"):
+        assert await bus.publish("farsight.test.failing", data)
+
+    assert await asyncio.wait_for(got.get(), 5) == b"good"
+    assert failed._value.get() == before + 1

@@ -70,3 +70,18 @@ def test_counts_that_do_not_add_up_are_refused() -> None:
     """The field is named."""
     with pytest.raises(InvalidField, match="position_counts"):
         positions.of_counts([1, 1], 3, "position_counts")
+
+
+def test_more_counts_than_positions_can_be_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would take memory that no key pays for."""
+    monkeypatch.setattr(positions, "MAX_COUNTS", 2)
+    with pytest.raises(InvalidField, match="position_counts"):
+        positions.of_counts([1, 0, 0], 1, "position_counts")
+
+
+def test_spans_without_keys_are_passed_over() -> None:
+    """A few bytes each, they cost little."""
+    found = positions.of_spans([7, 0, 5, 1, 9, 0, 70_000, 2], 3, "spans")
+
+    assert found is not None
+    assert found.tolist() == [bucket(5), bucket(70_000), bucket(70_001)]

@@ -60,9 +60,14 @@ def source(
     return IndexSource(endpoint_id, "indexer-0", confidence, reason, epoch, 7, 120, 27_001, 64)
 
 
-def load(endpoint_id: str = "e0", age_ms: int | None = 80, inhibited: bool = False) -> EndpointLoad:
+def load(
+    endpoint_id: str = "e0",
+    age_ms: int | None = 80,
+    inhibited: bool = False,
+    drift_tokens: float = 0.0,
+) -> EndpointLoad:
     """A load."""
-    return EndpointLoad(endpoint_id, "router-0", age_ms, inhibited)
+    return EndpointLoad(endpoint_id, "router-0", age_ms, inhibited, drift_tokens)
 
 
 SERVICES = tuple(map(service, KINDS))

@@ -29,6 +29,21 @@ def test_every_figure_on_one_line(columns: int) -> None:
     ]
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+def test_prompts_on_their_way_have_a_column_where_there_are_any(columns: int) -> None:
+    """Of the cached tokens; without any there is no column."""
+    reply = decision()
+    without = shown(render(explain(reply, "127.0.0.1:50051")), columns)
+    reply.candidates[0].speculative_tokens = 65_536
+    page = shown(render(explain(reply, "127.0.0.1:50051")), columns)
+
+    assert "on its" not in without
+    assert "on its" in page
+    assert CUT not in page
+    assert row(page, 0, "e0").split()[-4:] == ["131,072", "65,536", "12", "98,304"]
+    assert row(page, 0, "e1").split()[-4:] == ["0"] * 4
+
+
 def test_filtered_candidate() -> None:
     """A candidate that a filter dropped has no scores, and names the filter."""
     page = shown(render(explain(decision(), "127.0.0.1:50051")))

@@ -52,6 +52,16 @@ def test_whole() -> None:
             fleet(loads=(load(inhibited=True),)),
             "endpoint e0 at router router-0: failed moments ago and is left out",
         ),
+        (
+            fleet(loads=(load(drift_tokens=1234.5),)),
+            "endpoint e0 at router router-0: its engine finds 1,234 cached tokens fewer than the "
+            "index says; a fresh snapshot was asked for; if this stays: farsight index diff",
+        ),
+        (
+            fleet(loads=(load(drift_tokens=-80),)),
+            "endpoint e0 at router router-0: its engine finds 80 cached tokens more than the "
+            "index says; compare tokenizer, chat template, adapter and salt of router and engine",
+        ),
         (fleet(trainer_leader=None), "no trainer leads: no new latency bundle is made"),
         (fleet(trainer_leader="gone"), "trainer gone leads and is not registered"),
         (

@@ -151,6 +151,25 @@ def test_what_never_fits_at_once_is_given_up() -> None:
     assert world.held()[DEVICE] == frozenset()
     assert world.confidence() == SHORT
     assert world.held("other") == other.held
+    assert world.index.size[1] <= world.index.budget_bytes
+
+
+def test_a_pool_inherits_everything_again_when_there_is_room_for_a_while() -> None:
+    """What it has lost is gone, but it is no reason to lose more."""
+    world = World()
+    cache = Cache("a", storage_pool="p")
+    world.hear(cache)
+    (pool,) = world.index.parts.pools.all
+    pool.limit = -1
+
+    world.hear(cache)
+    assert pool.limit == -1
+    world.now_s += LIFT_AFTER_S
+    world.hear(cache)
+
+    assert pool.limit == NO_LIMIT
+    assert world.confidence() == EXACT
+    assert world.wanted == []
 
 
 def test_more_endpoints_than_a_plane_within_the_budget() -> None:

@@ -290,6 +290,25 @@ async def test_a_doubt_forces_a_fresh_snapshot(bus: Bus, nats_url: str) -> None:
         await eventually(lambda: is_exact(feed, sidecar.cache))
 
 
+async def test_a_doubt_is_not_removed_by_what_was_stored_before(bus: Bus, nats_url: str) -> None:
+    """The sidecar has to answer; until then the endpoint is not EXACT."""
+    async with feeding(nats_url) as feed:
+        sidecar = Sidecar(bus)
+        await sidecar.heartbeat()
+        await sidecar.send(sidecar.cache.store(1, 2))
+        await sidecar.store_snapshot()
+        await eventually(lambda: is_exact(feed, sidecar.cache))
+        stored = count("stored")
+
+        feed.index.doubt("a", 1)
+        await eventually(lambda: count("stored") > stored)
+        await asyncio.sleep(0.1)
+
+        assert feed.index.wants_fresh("a")
+        async with sidecar.alive():
+            await eventually(lambda: is_exact(feed, sidecar.cache))
+
+
 async def test_a_queue_that_is_full_is_a_counted_loss_and_is_repaired(
     bus: Bus, nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,9 +8,9 @@ from random import Random
 import pytest
 
 from farsight.index.match import Confidence
-from farsight.index.parts import SLICE_KEYS
+from farsight.index.parts import SLICE_KEYS, Need
 from farsight.index.upkeep import IndexUpkeep
-from farsight.table import MIN_CAPACITY, BlockTable
+from farsight.table import MIN_CAPACITY, PLANE_BITS, BlockTable
 from tests.farsight.index.loading import finish, step
 from tests.farsight.index.messages import (
     CLEAR,
@@ -147,6 +147,55 @@ async def test_what_overtakes_a_clear_stays(world: World, overtaken_by: str) -> 
             assert await world.index.replace(cache.snapshot())
         await settled(world, cache)
 
+    check(world, cache)
+
+
+@pytest.mark.parametrize("overtaken_by", ["doubt", "end"])
+async def test_an_emptied_slot_is_not_cleared_any_further(world: World, overtaken_by: str) -> None:
+    """What is loaded into it, or is another endpoint's by then, stays."""
+    table = world.index.parts.tables.find(DEVICE, 0)
+    assert table is not None
+    table.adopt(table.rebuilt(1 << 20, 1))
+    everywhere = range(100, 1 << 18, 1 << 11)  # keys in groups all over the table
+    cache, other = Cache("a"), Cache("b")
+    async with looked_after(world):
+        world.hear(cache)
+        slot = world.index.parts.sources.named("a").slot
+        world.index.apply(cache.store((1 << 18) - 1))  # met first by a sweep
+        cleared = cache.tell(change(CLEAR, tier=DEVICE), change(STORE, everywhere))
+        assert world.index.apply(cleared) == "waiting"
+        await until(lambda: table.held(slot) == 0)
+        if overtaken_by == "doubt":
+            world.index.doubt("a", cache.epoch)
+            assert await world.index.replace(cache.snapshot())
+        else:
+            world.index.drop("a")
+            cache = other
+            world.hear(cache)
+            world.index.apply(cache.store(*everywhere))
+        assert world.index.parts.sources.named(cache.endpoint_id).slot == slot
+        for _ in range(100):
+            await asyncio.sleep(0)
+        await settled(world, cache)
+
+    check(world, cache)
+
+
+async def test_a_table_that_has_changed_before_its_rebuild_is_rebuilt_later(world: World) -> None:
+    """A dump had the tables first, and a writer came between."""
+    cache = Cache("a")
+    table = world.index.parts.tables.find(DEVICE, 0)
+    assert table is not None
+    async with looked_after(world), asyncio.timeout(10):
+        world.hear(cache)
+        async with world.index.parts.gate.closed():
+            world.index.parts.work.need_room(table, Need(0, MIN_CAPACITY, None))
+            await asyncio.sleep(0.01)
+            table.reserve(PLANE_BITS)
+        world.index.apply(cache.store(*range(1, 5000)))
+        await settled(world, cache)
+
+    assert table.planes == 2
     check(world, cache)
 
 

@@ -90,6 +90,7 @@ def candidates(count: int, **columns: Sequence[float]) -> Candidates:
         "host_tokens": zeros,
         "storage_tokens": zeros,
         "cached_tokens": zeros,
+        "speculative_tokens": zeros,
         "uncached_tokens": zeros + 1000,
         "index_age_ms": zeros,
         "load_age_ms": zeros + 100,

@@ -81,6 +81,7 @@ def test_persistent_over_prediction_is_doubted_once() -> None:
     ]
     assert audit.take_doubts() == []
     assert drift() == (1000, 0)
+    assert (audit.drift_tokens("e0"), audit.drift_tokens("nobody")) == (1000, 0)
     assert metrics.kv_doubts.labels("e0")._value.get() == before + 1
 
 
@@ -167,11 +168,12 @@ def test_persistent_under_prediction_is_said_and_not_doubted(
 
     with caplog.at_level("WARNING"):
         doubts = finish(audit, [800] * WINDOW_REQUESTS * 2, made)
-    during = drift()
+    during, told = drift(), audit.drift_tokens("e0")
     finish(audit, [0] * WINDOW_REQUESTS, made)
 
     assert doubts == []
     assert (during, drift()) == ((0, 800), (0, 0))
+    assert (told, audit.drift_tokens("e0")) == (-800, 0)
     assert [r.message for r in caplog.records] == [
         "predicted and reported cached tokens drift apart"
     ]
@@ -193,6 +195,16 @@ def test_a_new_life_begins_a_new_window() -> None:
 
     assert (late, len(anew)) == ([], 1)
     assert finish(audit, ALL[1:], decision()) == []
+
+
+def test_a_new_life_begins_a_window_though_nothing_was_audited_before() -> None:
+    """Requests of the old life that end in the new one are not held against it."""
+    wall = Wall()
+    audit = Audit("r1", wall)
+
+    audit.begin("e0")
+
+    assert finish(audit, ALL, decision(decided_unix_ms=wall.now_ms)) == []
 
 
 def observed(endpoint_id: str, confidence: str) -> tuple[float, float]:

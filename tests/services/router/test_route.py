@@ -54,6 +54,19 @@ async def test_the_decision_books_what_it_will_cost() -> None:
     assert made.outcomes.open_decisions == 1
 
 
+async def test_an_answer_tells_apart_what_only_prompts_on_their_way_stand_for() -> None:
+    """The index has not heard of the prompt that was just routed there."""
+    made = parts(record("a"), record("b"))
+
+    first, second = await answer(made), await answer(made)
+
+    (holder,) = (c for c in second.candidates if c.endpoint_id == first.endpoint.endpoint_id)
+    (other,) = (c for c in second.candidates if c.endpoint_id != first.endpoint.endpoint_id)
+    assert [c.speculative_tokens for c in first.candidates] == [0, 0]
+    assert (holder.cached_tokens, holder.speculative_tokens) == (1984, 1984)
+    assert (other.cached_tokens, other.speculative_tokens) == (0, 0)
+
+
 async def test_an_answer_explains_every_candidate() -> None:
     """What was known, predicted and scored, and who was dropped by what."""
     index = ScriptedIndex({"a": (60, 10, 5), "b": (0, 0, 0), "c": (0, 0, 0)})

@@ -16,11 +16,13 @@ KEYS: Keys = chain(1, tokens(160), 16)
 IDS = ("e0", "e1")
 
 
-def replica(router_id: str = "r1", clock: Clock | None = None, blocks: int = 1000) -> RoutedPrompts:
-    """A replica that knows endpoints e0 and e1."""
+def replica(
+    router_id: str = "r1", clock: Clock | None = None, blocks: int = 1000, epoch: int = 1
+) -> RoutedPrompts:
+    """A replica that knows endpoints e0, in the given life, and e1."""
     clock = clock or Clock()
     fleet = Fleet(2.0, clock)
-    fleet.update(stored(record("e0"), record("e1")))
+    fleet.update(stored(record("e0", epoch=epoch), record("e1")))
     memory, speculative = ApproximateMemory(blocks), SpeculativePrompts(2.0, clock)
     return RoutedPrompts(router_id, fleet, memory, speculative)
 
@@ -88,7 +90,8 @@ def test_nothing_is_kept_for_replicas_that_are_not_there() -> None:
 def test_a_replica_does_not_hear_itself(subject: str) -> None:
     """By the subject, and by the name in the message."""
     one = replica("r1")
-    delta = RoutedDelta(router_id="r1", prompts=[RoutedPrompt(endpoint_id="e0", keys=pack(KEYS))])
+    prompt = RoutedPrompt(endpoint_id="e0", epoch=1, keys=pack(KEYS))
+    delta = RoutedDelta(router_id="r1", prompts=[prompt])
 
     one.hear(subject, delta.SerializeToString())
 
@@ -102,8 +105,8 @@ def test_prompts_for_unknown_endpoints_and_bad_keys_are_left_out() -> None:
     before = unknown._value.get()
     prompts = [
         RoutedPrompt(endpoint_id="nobody", keys=pack(KEYS)),
-        RoutedPrompt(endpoint_id="e0", keys=b"123"),
-        RoutedPrompt(endpoint_id="e1", keys=pack(KEYS)),
+        RoutedPrompt(endpoint_id="e0", epoch=1, keys=b"123"),
+        RoutedPrompt(endpoint_id="e1", epoch=1, keys=pack(KEYS)),
     ]
 
     one.hear("s", RoutedDelta(router_id="r2", prompts=prompts).SerializeToString())
@@ -111,6 +114,22 @@ def test_prompts_for_unknown_endpoints_and_bad_keys_are_left_out() -> None:
 
     assert remembered(one) == [0, 10]
     assert unknown._value.get() == before + 1
+
+
+@pytest.mark.parametrize("epochs", [(1, 2), (2, 1)], ids=["sender is late", "hearer is late"])
+def test_a_prompt_for_another_life_of_the_endpoint_is_left_out(epochs: tuple[int, int]) -> None:
+    """Its blocks are not in the cache that the other replica knows; that is counted."""
+    one, two = replica("r1", epoch=epochs[0]), replica("r2", epoch=epochs[1])
+    other = metrics.routed_prompts.labels("other-epoch")
+    before = other._value.get()
+    one.decided("d1", "e0", KEYS, is_indexed=False)
+    one.decided("d2", "e1", KEYS, is_indexed=False)
+
+    told = pass_on(one, two)
+
+    assert told == 2
+    assert (remembered(two), on_their_way(two)) == ([0, 10], [0, 10])
+    assert other._value.get() == before + 1
 
 
 def test_a_request_that_moves_is_expected_at_its_new_endpoint() -> None:
@@ -124,6 +143,21 @@ def test_a_request_that_moves_is_expected_at_its_new_endpoint() -> None:
 
     assert (on_their_way(one), on_their_way(two)) == ([0, 10], [10, 10])
     assert remembered(one) == [10, 10]
+
+
+def test_requests_that_fail_together_are_expected_where_each_goes() -> None:
+    """The first report of the failure does not lose the others' prompts."""
+    one = replica("r1")
+    other = chain(1, tokens(160, start=10**6), 16)
+    one.decided("d1", "e0", KEYS, is_indexed=False)
+    one.decided("d2", "e0", other, is_indexed=False)
+
+    for decision_id in ("d1", "d2"):
+        one.moved(decision_id, "e1")
+        one.failed("e0")
+
+    assert (on_their_way(one), on_their_way(one, other)) == ([0, 10], [0, 10])
+    assert remembered(one, other) == [10, 10]
 
 
 def test_what_will_not_be_served_is_not_expected() -> None:

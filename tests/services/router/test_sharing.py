@@ -24,16 +24,16 @@ def refusals() -> float:
 
 
 def test_a_message_names_its_sender_and_whole_prompts() -> None:
-    """In the order in which they were routed, each once."""
+    """In the order in which they were routed, each once, with the life it was sent to."""
     outbox = RoutedOutbox("r1")
-    outbox.add("a", KEYS)
-    outbox.add("b", KEYS[:3])
+    outbox.add("a", 7, KEYS)
+    outbox.add("b", 8, KEYS[:3])
 
     delta = outbox.take()
 
     assert delta is not None
     assert delta.router_id == "r1"
-    assert [p.endpoint_id for p in delta.prompts] == ["a", "b"]
+    assert [(p.endpoint_id, p.epoch) for p in delta.prompts] == [("a", 7), ("b", 8)]
     assert delta.prompts[0].keys == pack(KEYS)
     assert outbox.take() is None
 
@@ -48,7 +48,7 @@ def test_messages_are_small_and_nothing_waits_without_bound(
     outbox = RoutedOutbox("r1")
 
     for i in range(20):
-        outbox.add(str(i % 10), KEYS)
+        outbox.add(str(i % 10), 1, KEYS)
 
     messages = [told(outbox) for _ in range(5)]
     assert [len(message) for message in messages] == [3, 3, 3, 1, 0]
@@ -56,15 +56,30 @@ def test_messages_are_small_and_nothing_waits_without_bound(
     assert messages[3] == [("9", 50)]
 
 
+def test_short_prompts_make_no_message_that_is_refused() -> None:
+    """What waits after a stall is told in messages that the hearer takes."""
+    outbox = RoutedOutbox("r1")
+    for _ in range(2000):
+        outbox.add("e", 1, KEYS[:1])
+
+    heard = 0
+    while (delta := outbox.take()) is not None:
+        taken = decode_routed(delta.SerializeToString())
+        assert taken is not None
+        heard += len(taken.prompts)
+
+    assert heard == 2000
+
+
 def test_what_nobody_should_hear_any_more_is_not_told() -> None:
     """Of an endpoint whose cache is gone, and of all when nobody listens."""
     outbox = RoutedOutbox("r1")
     for endpoint_id in ("a", "b", "a"):
-        outbox.add(endpoint_id, KEYS)
+        outbox.add(endpoint_id, 1, KEYS)
 
     outbox.forget("a")
     without_a = told(outbox)
-    outbox.add("a", KEYS)
+    outbox.add("a", 1, KEYS)
     outbox.clear()
 
     assert without_a == [("b", 100)]
@@ -76,7 +91,7 @@ def test_what_nobody_should_hear_any_more_is_not_told() -> None:
     [
         b"\xff\xff",
         RoutedDelta().SerializeToString(),
-        RoutedDelta(router_id="r2", prompts=[RoutedPrompt()] * 1025).SerializeToString(),
+        RoutedDelta(router_id="r2", prompts=[RoutedPrompt()] * 129).SerializeToString(),
         RoutedDelta(router_id="r" * (sharing.MAX_HEARD_BYTES + 1)).SerializeToString(),
     ],
     ids=["no message", "no sender", "too many prompts", "too large"],

@@ -61,7 +61,7 @@ class Oracle:
         block = self.blocks.setdefault(prefix, Block(False))
         block.known = block.known or known
         held = block.holders.setdefault(holder, [0, 0])
-        held[0] += 1
+        held[0] = 1 if holder[0] is Tier.STORAGE else held[0] + 1
         held[1] = max(held[1], length)
 
     def remove(self, prefix: Prefix, holder: Holder) -> None:

@@ -101,6 +101,17 @@ def test_a_loss_in_the_middle_is_not_made_good_by_a_full_pool() -> None:
     assert mirror.reason == ""
 
 
+def test_without_replay_nothing_is_ever_certain() -> None:
+    """The last batches may be lost at any time; neither a full pool nor an empty device helps."""
+    mirror = Mirror(LAYOUT, pool_blocks=POOL)
+    mirror.lose("no-replay")
+
+    follow(mirror, *(block(number) for number in (1, 2, 3, 4)))
+    assert mirror.reason == "no-replay"
+    follow(mirror, clear())
+    assert mirror.reason == "no-replay"
+
+
 def test_a_mirror_that_goes_on_with_a_lossy_one_stays_lossy() -> None:
     """What was known before may be too much."""
     mirror = lossy()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farsight.errors import BadRecord
-from services.sidecar.changes import Tier
+from services.sidecar.changes import ChangeLog, Tier
 from services.sidecar.mirror import BlockLayout, Mirror
 from services.sidecar.mirror_state import MirrorState, decode, encode
 from tests.services.sidecar.events_for import LAYOUT, follow, held, remove, store, tokens_of
@@ -54,6 +54,35 @@ def test_an_empty_mirror_can_be_stored() -> None:
     assert (twin.block_count, twin.reason) == (0, "")
 
 
+def test_copies_never_wrap() -> None:
+    """A count that the next copy would make 0 is of no real engine, and refused."""
+    mirror = Mirror(LAYOUT)
+    follow(mirror, store([1], A))
+    state = mirror.export()
+
+    for copies in (1 << 31) + 1, (1 << 32) - 1:
+        full = msgspec.structs.replace(state, copies=np.uint32(copies).tobytes())
+        with pytest.raises(BadRecord):
+            Mirror.restore(LAYOUT, full)
+    most = msgspec.structs.replace(state, copies=np.uint32(1 << 31).tobytes())
+    twin = Mirror.restore(LAYOUT, most)
+    assert follow(twin, store([1], A), remove(1)) == []
+
+
+def test_chains_stay_together() -> None:
+    """A restored mirror is announced in as few spans as the one that was exported."""
+    mirror = Mirror(LAYOUT)
+    for prompt in range(3):
+        tokens = [token for at in range(4) for token in tokens_of(10 * prompt + at)]
+        follow(mirror, store(range(10 * prompt, 10 * prompt + 4), tokens))
+    log = ChangeLog()
+
+    Mirror.restore(LAYOUT, mirror.export()).announce(log)
+
+    (change,) = log.take()
+    assert change.spans == (0, 4) * 3
+
+
 @pytest.mark.parametrize(
     ("layout", "options"),
     [
@@ -94,6 +123,7 @@ def _ints(*values: int) -> bytes:
         {"nodes": _ints(0, 0, 9)},
         {"nodes": _ints(0, 0, -7)},
         {"copies": bytes(3 * 3 * 4)},
+        {"copies": _ints(-1, 1, 0, 1, 0, 1, 1, 0, 0)},
         {"lengths": b"\xff" * (3 * 3 * 2)},
         {"keys": bytes(16)},
         {"keys": b"\1" * 16},

@@ -171,3 +171,9 @@ async def test_without_nats_there_is_none(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert await saved.load() is None
     assert looked("unavailable") == before + 1
+
+
+def test_one_without_a_time_is_refused() -> None:
+    """By its number alone the batch of another engine process could be taken for the last one."""
+    with pytest.raises(BadRecord):
+        decode(encode(LIFE, Moment(EnginePosition(7, None), mirror_of(1).export())))

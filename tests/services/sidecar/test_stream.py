@@ -223,6 +223,22 @@ async def test_a_restart_right_after_the_replay_shows_by_its_clock() -> None:
             assert await ended(task) == "sequence-backwards"
 
 
+async def test_a_restart_that_looks_like_a_gap_is_found() -> None:
+    """The new process has come further than the old one by the time that it is heard."""
+    async with FakeEngine() as engine, following(engine) as (sink, task):
+        for _ in range(3):
+            await engine.publish(cleared())
+        await eventually(lambda: len(sink.seqs) == 3)
+        await engine.restart()
+        for _ in range(5):
+            engine.retain(body_of([cleared()], 9.0))
+        await asyncio.sleep(0.3)
+        await engine.publish(cleared())
+
+        assert await ended(task) == "engine-restarted"
+        assert sink.seqs == [0, 1, 2]
+
+
 @pytest.mark.parametrize("batches_after", [0, 1, 5])
 async def test_a_restart_is_found_by_the_check_of_the_tail(batches_after: int) -> None:
     """The last batch is not the one that was applied, whatever its number is."""

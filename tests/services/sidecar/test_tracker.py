@@ -122,6 +122,24 @@ async def test_what_is_published_first_says_where_blocks_stand(bus: Bus) -> None
     assert (change.keys, list(change.spans)) == (keys_of(A + B)[8:], [1, 1])
 
 
+async def test_room_is_made_before_it_is_needed(bus: Bus) -> None:
+    """Beside the event loop, between two slices: no batch of usual size waits for it."""
+    mirror = Mirror(LAYOUT, expected_blocks=1024)
+    publisher = DeltaPublisher(bus, "pod")
+    publisher.begin()
+    tracker = Tracker(mirror, publisher, BadBatches())
+    small = mirror.memory_bytes
+    tokens = [token for at in range(800) for token in tokens_of(at)]
+
+    tracker.apply(Frame(0, body_of([stored(range(800), tokens)])))
+    assert (mirror.memory_bytes, mirror.is_crowded) == (small, True)
+    await tracker.flush()
+
+    assert mirror.memory_bytes > small
+    assert (mirror.is_crowded, tracker.block_count) == (False, 800)
+    mirror.check_integrity()
+
+
 async def test_tells_contents_and_rules(bus: Bus) -> None:
     """What a snapshot and a heartbeat need, and a state to go on with."""
     tracker, _ = tracker_on(bus)

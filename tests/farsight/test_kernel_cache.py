@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.engine.kernel_cache import drop_stale
+from farsight.kernel_cache import drop_stale
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def folder(tmp_path: Path) -> Path:
     """A package with two sources and what Numba has stored for one of them."""
     (tmp_path / "caller.py").write_text("import callee\n")
     (tmp_path / "callee.py").write_text("x = 1\n")
-    drop_stale(tmp_path, tmp_path / "__pycache__")
+    drop_stale(tmp_path.glob("*.py"), tmp_path / "__pycache__")
     store(tmp_path)
     return tmp_path
 
@@ -31,7 +31,7 @@ def stored(folder: Path) -> list[str]:
 
 def test_unchanged_sources_keep_their_kernels(folder: Path) -> None:
     """Every import checks, and finds nothing to do."""
-    drop_stale(folder, folder / "__pycache__")
+    drop_stale(folder.glob("*.py"), folder / "__pycache__")
 
     assert stored(folder) == [".nbc", ".nbi", ".pyc", ".sha256"]
 
@@ -48,7 +48,7 @@ def test_any_change_drops_the_kernels_of_all_files(folder: Path, change: str) ->
     else:
         (folder / "callee.py").rename(folder / "called.py")
 
-    drop_stale(folder, folder / "__pycache__")
+    drop_stale(folder.glob("*.py"), folder / "__pycache__")
 
     assert stored(folder) == [".pyc", ".sha256"]
 
@@ -56,10 +56,10 @@ def test_any_change_drops_the_kernels_of_all_files(folder: Path, change: str) ->
 def test_kernels_that_are_stored_after_a_drop_stay(folder: Path) -> None:
     """The next import loads them."""
     (folder / "callee.py").write_text("x = 2\n")
-    drop_stale(folder, folder / "__pycache__")
+    drop_stale(folder.glob("*.py"), folder / "__pycache__")
     store(folder)
 
-    drop_stale(folder, folder / "__pycache__")
+    drop_stale(folder.glob("*.py"), folder / "__pycache__")
 
     assert ".nbi" in stored(folder)
 
@@ -68,7 +68,7 @@ def test_a_new_time_stamp_is_no_change(folder: Path) -> None:
     """A fresh checkout or an image layer keeps its kernels."""
     os.utime(folder / "callee.py", (1, 1))
 
-    drop_stale(folder, folder / "__pycache__")
+    drop_stale(folder.glob("*.py"), folder / "__pycache__")
 
     assert ".nbi" in stored(folder)
 
@@ -77,7 +77,7 @@ def test_a_folder_without_a_cache_gets_a_stamp(tmp_path: Path) -> None:
     """The first import of an installation."""
     (tmp_path / "caller.py").write_text("")
 
-    drop_stale(tmp_path, tmp_path / "__pycache__")
+    drop_stale(tmp_path.glob("*.py"), tmp_path / "__pycache__")
 
     assert stored(tmp_path) == [".sha256"]
 
@@ -87,6 +87,17 @@ def test_a_folder_that_cannot_be_written_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "caller.py").write_text("")
     (tmp_path / "__pycache__").write_text("")
 
-    drop_stale(tmp_path, tmp_path / "__pycache__")
+    drop_stale(tmp_path.glob("*.py"), tmp_path / "__pycache__")
 
     assert (tmp_path / "__pycache__").read_text() == ""
+
+
+def test_kernels_of_other_files_stay(folder: Path) -> None:
+    """They share the cache, but none of the sources."""
+    other = folder / "__pycache__" / "other.f-1.py311.nbi"
+    other.write_bytes(b"stored")
+    (folder / "callee.py").write_text("x = 2\n")
+
+    drop_stale(folder.glob("*.py"), folder / "__pycache__")
+
+    assert other.exists()
