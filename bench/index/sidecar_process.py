@@ -9,6 +9,7 @@ import zmq.asyncio
 
 from farsight import subjects
 from farsight.bus import Bus
+from farsight.runtime import settle_heap
 from services.sidecar.follow import KvFollower
 from services.sidecar.inbox import Inbox
 from services.sidecar.mirror import BlockLayout
@@ -29,6 +30,7 @@ class SidecarProcess:
 
     def __init__(self, nats_url: str, addresses: tuple[str, str]) -> None:
         warm()
+        settle_heap()
         self._bus = Bus(nats_url)
         self._source = EventSource(*addresses)
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import zmq.asyncio
 
-from farsight.runtime import Runtime
+from farsight.runtime import Runtime, settle_heap
 from services.sidecar.settings import SidecarSettings
 from services.sidecar.sidecar import Sidecar
 from services.sidecar.warm import warm
@@ -19,6 +19,7 @@ async def build(settings: SidecarSettings, runtime: Runtime) -> AsyncIterator[No
     runtime.readiness.set("nats", False, settings.nats)
     runtime.bus.on_reconnect(lambda: runtime.readiness.set("nats", True))
     await asyncio.to_thread(warm)
+    settle_heap()
     context = zmq.asyncio.Context()
     try:
         async with aiohttp.ClientSession() as session:
