@@ -138,11 +138,11 @@ bench-accuracy: setup infra ## Foretold and actual cached tokens on vLLM pods of
 validate-sim: setup ## The simulator against a real vLLM pod: calibrate, predict, compare (minutes)
 	@$(PY) -m sim.validation
 
-test: check infra setup ## Every check and test: unit, integration, and end to end on real vLLM pods
+test: check infra setup $(STAMPS)/peers ## Every check and test: unit, integration, and end to end on real vLLM pods
 	@$(PY) -m pytest -m "not e2e" -n $(TEST_WORKERS) $(PYTEST_FLAGS)
 	@$(PY) -m pytest -m e2e $(PYTEST_FLAGS)
 
-test-fast: infra venv proto ## The tests that need no engine
+test-fast: infra venv proto $(STAMPS)/peers ## The tests that need no engine
 	@$(PY) -m pytest -m "not e2e" -n $(TEST_WORKERS) $(PYTEST_FLAGS)
 
 fuzz: $(STAMPS)/fuzz proto ## What comes over the network against random input, FUZZ_S seconds for each target; findings in build/fuzz

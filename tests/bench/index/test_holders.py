@@ -8,7 +8,7 @@ from bench.index import prompts, workload
 from bench.index.filling import fill
 from bench.index.holder import Holder
 from bench.index.own_holders import IndexHolder, TableHolder
-from bench.index.peer_holders import DictHolder, DynamoHolder, has_dynamo
+from bench.index.peer_holders import DictHolder, DynamoHolder
 
 ENDPOINTS = 6
 
@@ -16,8 +16,6 @@ ENDPOINTS = 6
 @pytest.mark.parametrize("make", [TableHolder, IndexHolder, DictHolder, DynamoHolder])
 def test_prefixes_are_those_that_were_put_in(make: Callable[[int], Holder]) -> None:
     """Among other blocks, for every endpoint of every prompt."""
-    if make is DynamoHolder and not has_dynamo():
-        pytest.skip("make bench-index installs it")
     holder = make(ENDPOINTS)
     asked = prompts.build(4, 150, ENDPOINTS)
 
