@@ -33,7 +33,7 @@ def measure(sizes: Sizes, cores: Cores) -> dict[str, float]:
                     cpu_s = indexer.cpu_s()
                     began = publisher.do(DeltaSource.publish)
                     spent_s = indexer.result() - began
-                    cpu_s = indexer.cpu_s() - cpu_s
+                    cpu_s = indexer.cpu_s(cpu_s)
         cpu_rates.append(deltas * DELTA_BLOCKS / cpu_s)
         rates.append(deltas * DELTA_BLOCKS / spent_s)
     return {

@@ -62,9 +62,9 @@ class Worker(Generic[T]):
         assert self._process.pid is not None
         return self._process.pid
 
-    def cpu_s(self) -> float:
-        """Processor time of the process so far, seconds."""
-        return cpu_s(self.pid)
+    def cpu_s(self, since_s: float = 0.0) -> float:
+        """Processor time of the process so far, less `since_s`; as `cpu_s`, seconds."""
+        return cpu_s(self.pid, since_s)
 
     def do(self, work: Callable[Concatenate[T, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """`work(object, ...)` in the process."""
@@ -105,10 +105,11 @@ class Worker(Generic[T]):
         self._pipe.close()
 
 
-def cpu_s(pid: int) -> float:
-    """Processor time of a process so far, seconds."""
+def cpu_s(pid: int, since_s: float = 0.0) -> float:
+    """Processor time of a process so far, less `since_s`, seconds; one clock tick at least."""
+    ticks_per_s = os.sysconf("SC_CLK_TCK")
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+    return max(sum(map(int, fields[11:13])) / ticks_per_s - since_s, 1 / ticks_per_s)
 
 
 def _live(pipe: Connection, core: int, make: Callable[[], Any]) -> None:

@@ -57,5 +57,5 @@ def run(engine: Worker[EngineStandIn], received: Progress, cores: Cores) -> tupl
             cpu_s = sidecar.cpu_s()
             began = engine.do(EngineStandIn.publish_all)
             ended, _ = receiver.result()[-1]
-            cpu_s = sidecar.cpu_s() - cpu_s
+            cpu_s = sidecar.cpu_s(cpu_s)
     return sum(blocks) / (ended - began), sum(blocks) / cpu_s
