@@ -111,7 +111,7 @@ async def test_buckets_of_endpoints_forget_by_themselves(bus: Bus, nats_url: str
 
     async with asyncio.timeout(15):
         # To list objects that go meanwhile takes the client seconds.
-        while (await js.stream_info(f"OBJ_{KV_BUCKET}")).state.messages:
+        while (await js.stream_info(f"OBJ_{KV_BUCKET}")).state.messages:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     assert await bus.list_objects(KV_BUCKET) == []
     await client.close()
